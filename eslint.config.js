@@ -1,0 +1,84 @@
+import eslint from '@eslint/js';
+import tseslint from 'typescript-eslint';
+
+// Who may import whom (arrows point towards what changes least), and who owns which package. A folder that is missing
+// here may import nothing of ours but the leaves; main.ts and daemon.ts see everything.
+const leaves = ['errors', 'log', 'version'];
+const mayImport = {
+  spdy: [],
+  exec: ['access'],
+  access: [],
+  config: [],
+  docker: ['exec'],
+  remotecommand: ['spdy', 'exec'],
+  kubeapi: ['exec'],
+  server: ['remotecommand', 'kubeapi', 'access', 'exec'],
+  client: ['remotecommand', 'spdy'],
+  commands: ['daemon', 'client', 'config'],
+};
+const owners = {
+  dockerode: ['docker'],
+  ws: ['remotecommand', 'client'],
+  express: ['server', 'kubeapi'],
+  pako: ['spdy'],
+  zod: ['config', 'client'],
+};
+
+const importRules = Object.entries(mayImport).map(([folder, others]) => ({
+  files: [`src/${folder}/**/*.ts`],
+  rules: {
+    'no-restricted-imports': [
+      'error',
+      {
+        patterns: [
+          {
+            regex: `^\\.\\./(?!(${[...leaves.map(leaf => `${leaf}\\.ts`), ...others.map(other => `${other}(/|\\.ts)`)].join('|')}))`,
+            message: `src/${folder} may import from ${[...leaves, ...others].join(', ')} only (eslint.config.js).`,
+          },
+          ...Object.entries(owners)
+            .filter(([, folders]) => !folders.includes(folder))
+            .map(([name, folders]) => ({
+              regex: `^${name}(/|$)`,
+              message: `Only src/${folders.join(' and src/')} may import ${name}.`,
+            })),
+        ],
+      },
+    ],
+  },
+}));
+
+export default tseslint.config(
+  { ignores: ['dist/', 'node_modules/', '.cache/'] },
+  eslint.configs.recommended,
+  {
+    files: ['**/*.ts'],
+    extends: [tseslint.configs.strictTypeChecked, tseslint.configs.stylisticTypeChecked],
+    languageOptions: { parserOptions: { projectService: true } },
+    rules: {
+      '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowBoolean: true }],
+      '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
+      '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
+      'no-restricted-syntax': [
+        'error',
+        { selector: 'ExportDefaultDeclaration', message: 'Default exports hide who depends on whom.' },
+        { selector: 'ExportAllDeclaration', message: 'export * hides who depends on whom.' },
+      ],
+    },
+  },
+  {
+    files: ['test/**/*.ts'],
+    rules: {
+      // node:test's test() returns a promise that its runner awaits.
+      '@typescript-eslint/no-floating-promises': [
+        'error',
+        {
+          allowForKnownSafeCalls: [
+            { from: 'package', name: ['test', 'describe', 'it', 'suite'], package: 'node:test' },
+          ],
+        },
+      ],
+    },
+  },
+  { files: ['**/*.mjs', '*.js'], languageOptions: { globals: { process: 'readonly', console: 'readonly' } } },
+  ...importRules,
+);

@@ -1,0 +1,23 @@
+/** Why a session ended: the closed set that the log, the metrics and the Status use. */
+export type EndReason =
+  | 'exit'
+  | 'client_gone'
+  | 'idle'
+  | 'max_duration'
+  | 'admin'
+  | 'drain'
+  | 'container_gone'
+  | 'engine_gone'
+  | 'protocol_error'
+  | 'start_failed';
+
+/** The reason that a session's AbortSignal carries: it is being ended, and `message` tells the client why. */
+export class SessionEnded extends Error {
+  override readonly name = 'SessionEnded';
+  readonly endReason: Exclude<EndReason, 'exit'>;
+
+  constructor(endReason: Exclude<EndReason, 'exit'>, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.endReason = endReason;
+  }
+}

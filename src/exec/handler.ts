@@ -1,0 +1,24 @@
+import type { ExecStreams } from './connection.ts';
+
+/** What to run: argv (never empty) and whether it gets a terminal. */
+export interface ExecSpec {
+  readonly command: readonly [string, ...string[]];
+  readonly tty: boolean;
+}
+
+/** How the command ended: 0–255, a death by signal as 128 + n, and where the code was learned. */
+export interface ExitStatus {
+  readonly exitCode: number;
+  readonly source: 'event' | 'inspect';
+}
+
+/** Runs commands in one container: the shape of CRI's Runtime.Exec. A fake for tests is one async function. */
+export interface ExecHandler {
+  /**
+   * Runs the command to its end and resolves when all its output has been written to the streams.
+   *
+   * Rejects with an ExecletError, or with the signal's reason once `signal` aborts. An exit status that cannot be learned
+   * is a rejection, never a guess.
+   */
+  exec(spec: ExecSpec, streams: ExecStreams, signal: AbortSignal): Promise<ExitStatus>;
+}
