@@ -24,7 +24,7 @@ export function createLogger({ level, format }: { level: LogLevel; format: LogFo
     level,
     format: combine(timestamp(), format === 'json' ? json() : text),
     // stdout belongs to the ready line.
-    transports: [new winston.transports.Console({ stderrLevels: [...LOG_LEVELS] })],
+    transports: new winston.transports.Console({ stderrLevels: [...LOG_LEVELS] }),
     exitOnError: false,
   });
   return {

@@ -89,6 +89,14 @@ export class HandlerRegistry {
     }
   }
 
+  /** A stopped container, remembered as such, has now been removed. */
+  rememberRemoved(containerId: string): void {
+    for (const { ref, fate } of [...this.#remembered.values()]) {
+      if (fate.containerId === containerId && fate.kind === 'stopped')
+        this.remember(ref, { kind: 'removed', containerId });
+    }
+  }
+
   /**
    * The container that a request means.
    *

@@ -1,0 +1,81 @@
+import { readFileSync } from 'node:fs';
+import { Command } from 'commander';
+import { loadSettings } from '../config/load.ts';
+import { SETTINGS, type Settings } from '../config/schema.ts';
+import type { Daemon } from '../daemon.ts';
+import { createLogger, type Logger } from '../log.ts';
+
+/** `execlet serve`: the daemon, until SIGTERM or SIGINT. */
+export function serveCommand(): Command {
+  const command = new Command('serve').description('run the daemon');
+  for (const { flag, placeholder, help, default: byDefault } of SETTINGS) {
+    command.option(`${flag} <${placeholder}>`, `${help} (default: ${byDefault})`);
+  }
+  return command.action(async () => serve(command.opts<Record<string, string>>()));
+}
+
+async function serve(flags: Readonly<Record<string, string>>): Promise<void> {
+  const settings = loadSettings({ flags, env: process.env, readFile: path => readFileSync(path, 'utf8') });
+  const log = createLogger({ level: settings.logLevel, format: settings.logFormat });
+  exitOnUncaughtException(log);
+  const stopAsked = stopSignal();
+  const daemon = await start(settings, log);
+  const { address, port } = daemon;
+  process.stdout.write(`${JSON.stringify({ event: 'ready', address, port })}\n`);
+  log.info('stopping', { signal: await stopAsked });
+  await daemon.stop();
+  exitAfterLogging(0);
+}
+
+async function start(settings: Settings, log: Logger): Promise<Daemon> {
+  // Loaded here, so that --help and a wrong setting are answered without it.
+  const { startDaemon } = await import('../daemon.ts');
+  try {
+    return await startDaemon({ settings, log });
+  } catch (cause) {
+    throw new Error(startFailure(cause, settings), { cause });
+  }
+}
+
+/** What to do about a start that failed, in one line. */
+function startFailure(cause: unknown, { address, port }: Settings): string {
+  const { code, message } =
+    cause instanceof Error ? (cause as NodeJS.ErrnoException) : { code: '', message: String(cause) };
+  switch (code) {
+    case 'EADDRINUSE':
+      return `port ${port} on ${address} is in use: stop what listens there, or choose another port with --port`;
+    case 'EACCES':
+      return `port ${port} on ${address} is not allowed to this user: choose one above 1023 with --port`;
+    case 'EADDRNOTAVAIL':
+      return `the address ${address} is not one of this host's: choose another with --address`;
+    default:
+      return message;
+  }
+}
+
+/** Resolves with the first SIGTERM or SIGINT; the second ends the process at once. */
+function stopSignal(): Promise<NodeJS.Signals> {
+  const { promise, resolve } = Promise.withResolvers<NodeJS.Signals>();
+  let asked = false;
+  const onSignal = (signal: NodeJS.Signals): void => {
+    if (asked) process.exit(1);
+    asked = true;
+    resolve(signal);
+  };
+  process.on('SIGTERM', onSignal);
+  process.on('SIGINT', onSignal);
+  return promise;
+}
+
+/** After an exception that nobody caught nothing can be relied on, so the daemon ends; its supervisor starts it again. */
+function exitOnUncaughtException(log: Logger): void {
+  process.on('uncaughtException', error => {
+    log.error('uncaught exception', { error: error.stack ?? error.message });
+    exitAfterLogging(1);
+  });
+}
+
+/** The log writes in a later turn of the event loop; what a session may still hold open must not keep the process. */
+function exitAfterLogging(exitCode: number): void {
+  setImmediate(() => process.exit(exitCode));
+}

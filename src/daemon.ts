@@ -1,0 +1,116 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Settings } from './config/schema.ts';
+import { ContainerWatch } from './docker/container-watch.ts';
+import { DockerExecHandler } from './docker/docker-exec.ts';
+import { Engine } from './docker/engine.ts';
+import { ExecExits } from './docker/exec-exits.ts';
+import { ExecletError } from './errors.ts';
+import { SessionEnded } from './exec/end-reason.ts';
+import { HandlerRegistry } from './exec/handler-registry.ts';
+import { SessionTable } from './exec/session-table.ts';
+import { createKubeApi } from './kubeapi/router.ts';
+import type { Logger } from './log.ts';
+import { WebSocketAcceptor } from './remotecommand/websocket.ts';
+import { createRoutes } from './server/routes.ts';
+import { listen } from './server/server.ts';
+import { ExecService } from './server/upgrade.ts';
+
+const HIGH_WATER_MARK_BYTES = 256 * 1024;
+/** For a client to take the rest of its output: the kubelet's default for idle streaming connections. */
+const DELIVERY_TIMEOUT_MS = 4 * 60 * 60 * 1000;
+/** For a peer to close once it has been sent everything. */
+const CLOSE_TIMEOUT_MS = 30_000;
+/** For the Engine's first list, before the daemon says that it is ready without it. */
+const FIRST_LIST_TIMEOUT_MS = 2_000;
+/** For the clients to take their Status when the daemon stops. */
+const STOP_TIMEOUT_MS = 5_000;
+
+/** A daemon that listens. */
+export interface Daemon {
+  readonly address: string;
+  readonly port: number;
+  /** Accepts nothing new, ends every session with a Status, and resolves when all is closed. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Puts the parts together and listens. The Engine need not answer yet: it is waited for.
+ *
+ * Rejects with the listen error (EADDRINUSE, EACCES …), or when a TLS file cannot be used.
+ */
+export async function startDaemon({ settings, log }: { settings: Settings; log: Logger }): Promise<Daemon> {
+  const { engineTimeoutMs } = settings;
+  const engine = new Engine({ endpoint: settings.dockerEndpoint, timeoutMs: engineTimeoutMs });
+  const exits = new ExecExits();
+  const registry = new HandlerRegistry();
+  const watch = new ContainerWatch({
+    engine,
+    registry,
+    exits,
+    schemes: settings.namingSchemes,
+    handlerFor: containerId =>
+      new DockerExecHandler({
+        engine,
+        exits,
+        containerId,
+        engineTimeoutMs,
+        highWaterMarkBytes: HIGH_WATER_MARK_BYTES,
+        log,
+      }),
+    log,
+  });
+
+  let stopping = false;
+  const engineProblem = (): string | undefined =>
+    watch.inSync ? undefined : `the Engine at ${settings.dockerEndpoint} does not answer`;
+  const sessions = new SessionTable();
+  const exec = new ExecService({
+    registry,
+    sessions,
+    webSockets: new WebSocketAcceptor({ closeTimeoutMs: CLOSE_TIMEOUT_MS }),
+    limits: {
+      highWaterMarkBytes: HIGH_WATER_MARK_BYTES,
+      streamCreationTimeoutMs: settings.streamCreationTimeoutMs,
+      deliveryTimeoutMs: DELIVERY_TIMEOUT_MS,
+      closeTimeoutMs: CLOSE_TIMEOUT_MS,
+    },
+    checkServing: () => {
+      const problem = stopping ? 'the daemon is stopping' : engineProblem();
+      if (problem !== undefined) throw new ExecletError('RuntimeUnavailable', problem);
+    },
+    log,
+  });
+  const routes = createRoutes({
+    exec,
+    kubeApi: createKubeApi({ registry, nodeName: settings.nodeName }),
+    readiness: [
+      { name: 'engine', problem: engineProblem },
+      { name: 'stopping', problem: () => (stopping ? 'the daemon is stopping' : undefined) },
+    ],
+  });
+  const { address, port, tlsCertFile: certFile, tlsPrivateKeyFile: keyFile } = settings;
+  const tls = certFile === undefined || keyFile === undefined ? undefined : { certFile, keyFile };
+  const server = await listen({ address, port, tls, routes, exec });
+  log.warn(
+    'no authentication: every user and process that can reach this address may run commands in every container',
+    {
+      address: server.address,
+      port: server.port,
+    },
+  );
+  // Whoever waits for the ready line finds the containers there, where the Engine answers at all.
+  await Promise.race([watch.start(), delay(FIRST_LIST_TIMEOUT_MS, undefined, { ref: false })]);
+
+  return {
+    address: server.address,
+    port: server.port,
+    stop: async () => {
+      stopping = true;
+      server.close();
+      const ended = sessions.endAll(new SessionEnded('drain', 'execlet is stopping'));
+      await Promise.race([ended, delay(STOP_TIMEOUT_MS, undefined, { ref: false })]);
+      server.destroy();
+      await watch.stop();
+    },
+  };
+}

@@ -1,0 +1,276 @@
+import type { Readable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
+import type Docker from 'dockerode';
+import { SessionEnded } from '../exec/end-reason.ts';
+import type { ExecHandler } from '../exec/handler.ts';
+import type { ContainerRef, Fate, HandlerRegistry } from '../exec/handler-registry.ts';
+import type { Logger } from '../log.ts';
+import type { Engine } from './engine.ts';
+import { readEvents, type EngineEvent } from './engine-events.ts';
+import type { ExecExits } from './exec-exits.ts';
+import { nameContainer, type NamingScheme } from './naming-schemes.ts';
+
+const RECONNECT_FIRST_MS = 100;
+const RECONNECT_MOST_MS = 2_000;
+/** How often a quiet Engine is asked whether it still lives. */
+const PING_INTERVAL_MS = 5_000;
+
+export interface ContainerWatchOptions {
+  readonly engine: Engine;
+  readonly registry: HandlerRegistry;
+  readonly exits: ExecExits;
+  readonly schemes: readonly NamingScheme[];
+  readonly handlerFor: (containerId: string) => ExecHandler;
+  readonly log: Logger;
+}
+
+/** A container of the Engine's list that a naming scheme could name, running or not. */
+interface Known {
+  readonly ref: ContainerRef;
+  readonly gone: AbortController;
+  readonly unregister: () => void;
+}
+
+/**
+ * Keeps the registry true to the Engine: one list, then its event stream, and the whole list again whenever the stream was
+ * interrupted.
+ *
+ * Container events are applied one after the other in the order they came. `exec_die` passes them by: an exit status must not
+ * wait for a list.
+ */
+export class ContainerWatch {
+  readonly #options: ContainerWatchOptions;
+  readonly #known = new Map<string, Known>();
+  readonly #startedAt = new Map<string, Date>();
+  readonly #stop = new AbortController();
+  readonly #firstAttempt = Promise.withResolvers<undefined>();
+  #running: Promise<void> | undefined;
+  #inSync = false;
+  #lost = false;
+  #waitMs = RECONNECT_FIRST_MS;
+
+  constructor(options: ContainerWatchOptions) {
+    this.#options = options;
+  }
+
+  /** True while the event stream is up and the registry follows it. */
+  get inSync(): boolean {
+    return this.#inSync;
+  }
+
+  /**
+   * Begins to watch. An Engine that does not answer is logged once and waited for, always.
+   *
+   * Resolves when the registry is filled, or the first attempt has failed.
+   */
+  start(): Promise<void> {
+    this.#running ??= this.#run();
+    return this.#firstAttempt.promise;
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { engine, log } = this.#options;
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      try {
+        await this.#follow();
+      } catch (cause) {
+        if (!this.#lost && !this.#stop.signal.aborted) {
+          log.error('engine unavailable', { endpoint: engine.endpoint, error: String(cause) });
+        }
+        this.#lost = true;
+        this.#firstAttempt.resolve(undefined);
+      }
+      this.#inSync = false;
+      await delay(this.#waitMs, undefined, { signal, ref: false }).catch(() => undefined);
+      this.#waitMs = Math.min(this.#waitMs * 2, RECONNECT_MOST_MS);
+    }
+  }
+
+  /** One life of the event stream. Rejects when it ends, since the Engine never ends it by itself. */
+  async #follow(): Promise<void> {
+    const { engine } = this.#options;
+    const { signal } = this.#stop;
+    await engine.negotiate();
+    const events = await engine.events(signal);
+    const over = new AbortController();
+    const close = (): void => void events.destroy();
+    signal.addEventListener('abort', close, { once: true });
+    // The stream is up before the list is asked for, so nothing falls between the two.
+    const queue = new EventQueue(event => this.#apply(event));
+    const reading = this.#read(events, queue);
+    const working = this.#sync().then(() => queue.work());
+    try {
+      await Promise.race([reading, working, this.#ping(over.signal)]);
+      throw new Error('the Engine ended its event stream');
+    } finally {
+      over.abort();
+      signal.removeEventListener('abort', close);
+      events.destroy();
+      queue.close();
+      await Promise.allSettled([working]); // or it would go on beside its successor
+    }
+  }
+
+  async #sync(): Promise<void> {
+    const { engine, log } = this.#options;
+    const containers = await engine.listContainers();
+    const present = new Set(containers.map(({ Id }) => Id));
+    for (const id of this.#known.keys()) if (!present.has(id)) this.#forget(id, { kind: 'removed', containerId: id });
+    for (const container of containers) this.#take(container);
+    this.#inSync = true;
+    this.#firstAttempt.resolve(undefined);
+    if (this.#lost) log.info('engine is back', { endpoint: engine.endpoint });
+    this.#lost = false;
+    this.#waitMs = RECONNECT_FIRST_MS;
+  }
+
+  async #read(events: Readable, queue: EventQueue): Promise<void> {
+    try {
+      await readEvents(events, event => {
+        if (event.action === 'exec_die') this.#options.exits.settle(event.execId, event.exitCode);
+        else queue.push(event);
+      });
+    } finally {
+      queue.close();
+    }
+  }
+
+  async #ping(signal: AbortSignal): Promise<void> {
+    for (;;) {
+      await delay(PING_INTERVAL_MS, undefined, { signal, ref: false });
+      await this.#options.engine.ping();
+    }
+  }
+
+  async #apply(event: EngineEvent): Promise<void> {
+    switch (event.action) {
+      case 'start':
+        this.#startedAt.set(event.containerId, new Date());
+        await this.#refresh(event.containerId);
+        break;
+      case 'rename':
+      case 'pause':
+      case 'unpause':
+        await this.#refresh(event.containerId);
+        break;
+      case 'die':
+        this.#forget(event.containerId, {
+          kind: 'stopped',
+          containerId: event.containerId,
+          detail: `exited (${event.exitCode})`,
+        });
+        break;
+      case 'destroy':
+        this.#forget(event.containerId, { kind: 'removed', containerId: event.containerId });
+        this.#options.registry.rememberRemoved(event.containerId);
+        break;
+      case 'exec_die': // went its own way in #read
+    }
+  }
+
+  async #refresh(containerId: string): Promise<void> {
+    for (const container of await this.#options.engine.listContainers(containerId)) this.#take(container);
+  }
+
+  /** Brings the registry up to date with one container of the Engine's list. */
+  #take(container: Docker.ContainerInfo): void {
+    const { registry, schemes, handlerFor } = this.#options;
+    const containerId = container.Id;
+    const engineName = (container.Names[0] ?? '').replace(/^\//, '');
+    const name = nameContainer({ engineName, labels: container.Labels }, schemes);
+    const state = container.State;
+    if (name === undefined) return;
+    if (state !== 'running' && state !== 'paused') {
+      const detail = container.Status === '' ? state : container.Status;
+      if (this.#known.has(containerId)) this.#forget(containerId, { kind: 'stopped', containerId, detail });
+      else if (state !== 'created') registry.remember(name.ref, { kind: 'stopped', containerId, detail });
+      return;
+    }
+
+    const before = this.#known.get(containerId);
+    const gone = before?.gone ?? new AbortController(); // a renamed or paused container is still the same
+    before?.unregister();
+    if (before !== undefined && !sameRef(before.ref, name.ref)) {
+      const { namespace, pod, container: newName } = name.ref;
+      registry.remember(before.ref, { kind: 'renamed', containerId, newName: `${namespace}/${pod}/${newName}` });
+    }
+    const createdAt = new Date(container.Created * 1000);
+    const unregister = registry.register({
+      ref: name.ref,
+      ...(name.podUid !== undefined && { podUid: name.podUid }),
+      scheme: name.scheme,
+      containerId,
+      engineName,
+      attempt: name.attempt,
+      image: container.Image,
+      imageId: container.ImageID,
+      createdAt,
+      // The list does not say when a container was started. Its creation is the best guess for those started before us.
+      startedAt: this.#startedAt.get(containerId) ?? createdAt,
+      paused: state === 'paused',
+      gone: gone.signal,
+      handler: handlerFor(containerId),
+    });
+    this.#known.set(containerId, { ref: name.ref, gone, unregister });
+  }
+
+  #forget(containerId: string, fate: Exclude<Fate, { kind: 'renamed' }>): void {
+    const known = this.#known.get(containerId);
+    this.#startedAt.delete(containerId);
+    if (known === undefined) return;
+    this.#known.delete(containerId);
+    known.unregister();
+    this.#options.registry.remember(known.ref, fate);
+    const what = fate.kind === 'removed' ? 'was removed' : `stopped: ${fate.detail}`;
+    known.gone.abort(new SessionEnded('container_gone', `container ${known.ref.container} ${what}`));
+  }
+}
+
+/** Container events that wait for the one before them to be applied. */
+class EventQueue {
+  readonly #apply: (event: EngineEvent) => Promise<void>;
+  readonly #waiting: EngineEvent[] = [];
+  #wake = Promise.withResolvers<undefined>();
+  #closed = false;
+
+  constructor(apply: (event: EngineEvent) => Promise<void>) {
+    this.#apply = apply;
+  }
+
+  push(event: EngineEvent): void {
+    // An Engine that restarts its containers faster than we can list them is better met with a fresh list.
+    if (this.#waiting.length >= 10_000) throw new Error('too many container events are waiting');
+    this.#waiting.push(event);
+    this.#wake.resolve(undefined);
+  }
+
+  /** Drops what still waits: whoever closes the queue lists everything anew. */
+  close(): void {
+    this.#closed = true;
+    this.#waiting.length = 0;
+    this.#wake.resolve(undefined);
+  }
+
+  /** Applies events until the queue is closed. */
+  async work(): Promise<void> {
+    for (;;) {
+      const event = this.#waiting.shift();
+      if (event !== undefined) await this.#apply(event);
+      else if (this.#closed) return;
+      else {
+        await this.#wake.promise;
+        this.#wake = Promise.withResolvers();
+      }
+    }
+  }
+}
+
+function sameRef(a: ContainerRef, b: ContainerRef): boolean {
+  return a.namespace === b.namespace && a.pod === b.pod && a.container === b.container;
+}

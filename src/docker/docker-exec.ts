@@ -1,0 +1,209 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { ExecStreams, ResizeSource, TerminalSize } from '../exec/connection.ts';
+import { SessionEnded } from '../exec/end-reason.ts';
+import type { ExecHandler, ExecSpec, ExitStatus } from '../exec/handler.ts';
+import { ExecletError } from '../errors.ts';
+import type { Logger } from '../log.ts';
+import type { Engine, ExecState } from './engine.ts';
+import type { ExecExits, ExpectedExit } from './exec-exits.ts';
+import { relay } from './relay.ts';
+import { StartFailureGuard } from './start-failure.ts';
+
+/** `exec_die` follows the stream's end by about half a millisecond; an inspection costs more than this wait saves. */
+const EVENT_HEAD_START_MS = 50;
+const INSPECT_INTERVAL_MS = 100;
+
+export interface DockerExecOptions {
+  readonly engine: Engine;
+  readonly exits: ExecExits;
+  readonly containerId: string;
+  readonly engineTimeoutMs: number;
+  readonly highWaterMarkBytes: number;
+  readonly log: Logger;
+}
+
+/**
+ * Runs commands in one container through the Engine: create, start with a hijacked connection, relay, exit status.
+ *
+ * The Engine has no call to end an exec. When the signal aborts, its connection is dropped: a command without a terminal
+ * that reads stdin sees its end; any other command runs on.
+ */
+export class DockerExecHandler implements ExecHandler {
+  readonly #options: DockerExecOptions;
+
+  constructor(options: DockerExecOptions) {
+    this.#options = options;
+  }
+
+  async exec(spec: ExecSpec, streams: ExecStreams, signal: AbortSignal): Promise<ExitStatus> {
+    signal.throwIfAborted();
+    const { engine, exits, containerId } = this.#options;
+    const sizes = new NewestSize(streams.resize);
+    const stdin = streams.stdin !== undefined;
+    const id = await reasoned(
+      signal,
+      engine.createExec({ containerId, command: spec.command, tty: spec.tty, stdin }, signal),
+    );
+    const exit = exits.expect(id);
+    try {
+      signal.throwIfAborted(); // a create whose client has gone is not started
+      return await this.#run(id, spec, streams, sizes, exit, signal);
+    } finally {
+      exit.dispose();
+    }
+  }
+
+  async #run(
+    id: string,
+    { tty }: ExecSpec,
+    streams: ExecStreams,
+    sizes: NewestSize,
+    exit: ExpectedExit,
+    signal: AbortSignal,
+  ): Promise<ExitStatus> {
+    const { engine, highWaterMarkBytes } = this.#options;
+    const connection = await reasoned(signal, engine.startExec(id, { tty, size: sizes.newest }, signal));
+    const over = new AbortController(); // ends the helpers of this exec with it
+    const guard = new StartFailureGuard({
+      client: streams.stdout,
+      onSuspicion: () => void this.#releaseIfRunning(id, guard, over.signal),
+    });
+    try {
+      sizes.follow(size => this.#resize(id, size, over.signal));
+      await relay({
+        engine: connection,
+        tty,
+        resetKeepsOutput: engine.local,
+        streams,
+        stdout: guard,
+        highWaterMarkBytes,
+        signal,
+      });
+      return await reasoned(signal, this.#exitStatus(id, exit, guard, signal));
+    } finally {
+      over.abort();
+      sizes.stop();
+    }
+  }
+
+  /** The event first, the inspection second. What neither knows is a failure: exit code 0 is never guessed from silence. */
+  async #exitStatus(
+    id: string,
+    exit: ExpectedExit,
+    guard: StartFailureGuard,
+    signal: AbortSignal,
+  ): Promise<ExitStatus> {
+    const stop = new AbortController();
+    const aborted = (): void => stop.abort(signal.reason);
+    signal.addEventListener('abort', aborted, { once: true });
+    try {
+      const fromEvent = exit.exitCode.then(exitCode => ({ exitCode, source: 'event' as const }));
+      const status = await Promise.race([fromEvent, this.#inspectedStatus(id, guard, stop.signal)]);
+      guard.release(); // it ran, so what it printed is its output
+      return status;
+    } finally {
+      stop.abort();
+      signal.removeEventListener('abort', aborted);
+    }
+  }
+
+  /** Asks until the Engine knows the exit code; it may report a command as running for a moment after its output has ended. */
+  async #inspectedStatus(id: string, guard: StartFailureGuard, signal: AbortSignal): Promise<ExitStatus> {
+    const { engine, engineTimeoutMs } = this.#options;
+    const deadline = Date.now() + engineTimeoutMs;
+    if (!guard.suspected) await delay(EVENT_HEAD_START_MS, undefined, { signal }); // no event follows a failed start
+    for (;;) {
+      const state = await engine.inspectExec(id, signal);
+      if (neverStarted(state)) {
+        const text =
+          guard.text === '' ? `the command could not be started (${state.exitCode ?? 'no'} exit code)` : guard.text;
+        throw new SessionEnded('start_failed', text);
+      }
+      if (!state.running && state.exitCode !== null) return { exitCode: state.exitCode & 0xff, source: 'inspect' };
+      if (Date.now() > deadline) {
+        throw new SessionEnded(
+          'engine_gone',
+          `the exit status is unknown: the output has ended, but the Engine still reports the command as ${state.running ? 'running' : 'without exit code'}`,
+        );
+      }
+      await delay(INSPECT_INTERVAL_MS, undefined, { signal });
+    }
+  }
+
+  async #releaseIfRunning(id: string, guard: StartFailureGuard, signal: AbortSignal): Promise<void> {
+    try {
+      const { pid } = await this.#options.engine.inspectExec(id, signal);
+      if (pid !== 0 && !signal.aborted) guard.release();
+    } catch (cause) {
+      // The inspection after the stream's end decides as well.
+      this.#options.log.debug('exec inspection failed', { exec: id, error: String(cause) });
+    }
+  }
+
+  async #resize(id: string, size: TerminalSize, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#options.engine.resizeExec(id, size, signal);
+    } catch (cause) {
+      // The command has ended meanwhile, or never started: nobody is left whose terminal could be resized.
+      if (!signal.aborted) this.#options.log.debug('resize failed', { exec: id, error: String(cause) });
+    }
+  }
+}
+
+/** Pid 0 and one of the runtime's codes: 126 or 127, by version, or 128. A program's own 126 has a pid. */
+function neverStarted({ running, exitCode, pid }: ExecState): boolean {
+  return !running && pid === 0 && exitCode !== null && exitCode >= 126 && exitCode <= 128;
+}
+
+/** The Engine's answer; a failure as the SessionEnded that tells the client why. */
+async function reasoned<T>(signal: AbortSignal, answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (cause) {
+    if (signal.aborted) throw signal.reason;
+    if (cause instanceof SessionEnded) throw cause;
+    const { code, message } = ExecletError.from(cause);
+    const gone = code === 'HandlerNotFound' || code === 'ContainerNotRunning';
+    const reason = gone ? 'container_gone' : code === 'RuntimeUnavailable' ? 'engine_gone' : 'start_failed';
+    throw new SessionEnded(reason, message, { cause });
+  }
+}
+
+/**
+ * The terminal's newest size, held until the exec is started: the Engine refuses or delays a resize before that.
+ *
+ * One resize is under way at a time, and a size that a newer one has replaced meanwhile is never sent.
+ */
+class NewestSize {
+  newest: TerminalSize | undefined;
+  #apply: ((size: TerminalSize) => Promise<void>) | undefined;
+  #busy = false;
+
+  constructor(resize: ResizeSource | undefined) {
+    resize?.consume(size => {
+      this.newest = size;
+      void this.#send();
+    });
+  }
+
+  /** From now on each size is applied, the one held first. `apply` does not reject. */
+  follow(apply: (size: TerminalSize) => Promise<void>): void {
+    this.#apply = apply;
+    void this.#send();
+  }
+
+  stop(): void {
+    this.#apply = undefined;
+  }
+
+  async #send(): Promise<void> {
+    if (this.#busy) return;
+    this.#busy = true;
+    let sent: TerminalSize | undefined;
+    while (this.#apply !== undefined && this.newest !== undefined && this.newest !== sent) {
+      sent = this.newest;
+      await this.#apply(sent);
+    }
+    this.#busy = false;
+  }
+}

@@ -1,0 +1,223 @@
+import { Socket } from 'node:net';
+import type { Readable } from 'node:stream';
+import Docker from 'dockerode';
+import { ExecletError } from '../errors.ts';
+import type { TerminalSize } from '../exec/connection.ts';
+import { keepReadingAfterBrokenPipe } from './broken-pipe.ts';
+
+/** The newest API we were written against; an older Engine is spoken to in its own newest. */
+const NEWEST_API_VERSION = '1.51';
+/** ConsoleSize of exec create and start. */
+const CONSOLE_SIZE_SINCE = '1.42';
+
+/** The Engine's default detach keys swallow Ctrl-P; these are six control characters that nobody can type by accident. */
+const DETACH_KEYS = 'ctrl-_,ctrl-^,ctrl-_,ctrl-^,ctrl-_,ctrl-^';
+
+const EVENT_FILTERS: Docker.GetEventsOptions['filters'] = {
+  type: ['container'],
+  event: ['start', 'die', 'destroy', 'rename', 'pause', 'unpause', 'exec_die'],
+};
+
+export interface ExecToCreate {
+  readonly containerId: string;
+  readonly command: readonly string[];
+  readonly tty: boolean;
+  readonly stdin: boolean;
+}
+
+/** What the Engine knows of an exec; `exitCode` is null while it runs, `pid` is 0 when it never started. */
+export interface ExecState {
+  readonly running: boolean;
+  readonly exitCode: number | null;
+  readonly pid: number;
+}
+
+/**
+ * The Docker Engine's API as far as execlet needs it, over dockerode.
+ *
+ * Two clients: one whose calls end after `timeoutMs`, one for the connections that live long (events and hijacked execs).
+ * Failures of the Engine come as ExecletErrors: `RuntimeUnavailable` where it did not answer, else by its status code.
+ */
+export class Engine {
+  readonly endpoint: string;
+  readonly #timeoutMs: number;
+  #calls: Docker;
+  #streams: Docker;
+  #apiVersion = '';
+
+  /** @throws {ExecletError} BadExecRequest for an endpoint that is none */
+  constructor({ endpoint, timeoutMs }: { endpoint: string; timeoutMs: number }) {
+    this.endpoint = endpoint;
+    this.#timeoutMs = timeoutMs;
+    [this.#calls, this.#streams] = this.#clients();
+  }
+
+  /** True when the Engine is on this host, behind a Unix socket. */
+  get local(): boolean {
+    return this.endpoint.startsWith('unix://');
+  }
+
+  /** Asks the Engine for its version and speaks no newer API than it does. Call it again when the Engine may be another. */
+  async negotiate(): Promise<void> {
+    const { ApiVersion } = await this.#call(new Docker(this.#options({ timeout: this.#timeoutMs })).version());
+    this.#apiVersion = isAtLeast(NEWEST_API_VERSION, ApiVersion) ? ApiVersion : NEWEST_API_VERSION;
+    [this.#calls, this.#streams] = this.#clients();
+  }
+
+  async ping(): Promise<void> {
+    await this.#call(this.#calls.ping());
+  }
+
+  /** Every container, running or not; only one where an id is given. */
+  async listContainers(id?: string): Promise<Docker.ContainerInfo[]> {
+    return this.#call(this.#calls.listContainers({ all: true, ...(id !== undefined && { filters: { id: [id] } }) }));
+  }
+
+  /** The stream of container events as JSON lines; it ends only by failure, or when it is destroyed. */
+  async events(signal: AbortSignal): Promise<Readable> {
+    const events = await this.#call(
+      this.#deadline(signal, abortSignal => this.#streams.getEvents({ filters: EVENT_FILTERS, abortSignal })),
+    );
+    // dockerode declares the bare interface; what it hands over is the IncomingMessage.
+    if ('destroy' in events) return events as Readable;
+    throw new ExecletError('RuntimeUnavailable', 'the Engine sent no event stream');
+  }
+
+  /** Creates an exec and answers its id. An exec that is never started stays until its container goes. */
+  async createExec({ containerId, command, tty, stdin }: ExecToCreate, signal: AbortSignal): Promise<string> {
+    const exec = await this.#call(
+      this.#calls.getContainer(containerId).exec({
+        Cmd: [...command],
+        Tty: tty,
+        AttachStdin: stdin,
+        // Always both: with neither attached the stream ends at once although the command runs.
+        AttachStdout: true,
+        AttachStderr: true,
+        DetachKeys: DETACH_KEYS,
+        abortSignal: signal,
+      }),
+    );
+    return exec.id;
+  }
+
+  /** Starts the exec and answers the hijacked connection, with an `error` listener attached. */
+  async startExec(
+    id: string,
+    options: { tty: boolean; size: TerminalSize | undefined },
+    signal: AbortSignal,
+  ): Promise<Socket> {
+    const { tty, size } = options;
+    const consoleSize = size !== undefined && isAtLeast(this.#apiVersion, CONSOLE_SIZE_SINCE);
+    const stream = await this.#call(
+      this.#deadline(signal, abortSignal =>
+        this.#streams.getExec(id).start({
+          hijack: true,
+          stdin: true,
+          Tty: tty, // must be as it was at create, or stderr is lost
+          Detach: false,
+          ...(consoleSize && { ConsoleSize: [size.height, size.width] }),
+          abortSignal,
+        }),
+      ),
+    );
+    stream.on('error', () => undefined); // in the same tick; who reads the stream hears it too
+    if (!(stream instanceof Socket)) {
+      stream.destroy();
+      throw new ExecletError(
+        'RuntimeUnavailable',
+        'a proxy in front of the Engine blocks the connection upgrade of exec start',
+      );
+    }
+    stream.setTimeout(0);
+    keepReadingAfterBrokenPipe(stream);
+    return stream;
+  }
+
+  async resizeExec(id: string, { width, height }: TerminalSize, signal: AbortSignal): Promise<void> {
+    await this.#call(this.#calls.getExec(id).resize({ w: width, h: height, abortSignal: signal }));
+  }
+
+  async inspectExec(id: string, signal: AbortSignal): Promise<ExecState> {
+    const { Running, ExitCode, Pid } = await this.#call(this.#calls.getExec(id).inspect({ abortSignal: signal }));
+    return { running: Running, exitCode: ExitCode, pid: Pid };
+  }
+
+  /** Runs a call of the client without time-outs under a deadline of its own, which ends with the call's answer. */
+  async #deadline<T>(signal: AbortSignal, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    signal.throwIfAborted();
+    const own = new AbortController();
+    const abort = (): void => own.abort(signal.reason);
+    const timer = setTimeout(() => own.abort(), this.#timeoutMs);
+    signal.addEventListener('abort', abort, { once: true });
+    try {
+      return await call(own.signal);
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', abort);
+    }
+  }
+
+  async #call<T>(answer: Promise<T>): Promise<T> {
+    try {
+      return await answer;
+    } catch (cause) {
+      throw this.#translate(cause);
+    }
+  }
+
+  #translate(cause: unknown): ExecletError {
+    const message = messageOf(cause);
+    switch (statusCodeOf(cause)) {
+      case 400:
+        return new ExecletError('BadExecRequest', message, { cause });
+      case 404:
+        return new ExecletError('HandlerNotFound', message, { cause });
+      case 409:
+        return new ExecletError('ContainerNotRunning', message, { cause });
+      case undefined:
+        return new ExecletError('RuntimeUnavailable', `the Engine at ${this.endpoint} does not answer: ${message}`, {
+          cause,
+        });
+      default:
+        return new ExecletError('Internal', message, { cause });
+    }
+  }
+
+  #clients(): [calls: Docker, streams: Docker] {
+    const version = this.#apiVersion === '' ? {} : { version: `v${this.#apiVersion}` };
+    return [
+      new Docker(this.#options({ ...version, timeout: this.#timeoutMs })),
+      new Docker(this.#options({ ...version, timeout: 0 })),
+    ];
+  }
+
+  /** docker-modem mixes DOCKER_HOST into whatever is left open, so host and socketPath are always both said. */
+  #options(options: Docker.DockerOptions): Docker.DockerOptions {
+    if (this.local)
+      return { ...options, host: '', socketPath: this.endpoint.slice('unix://'.length), protocol: 'http' };
+    const { protocol, hostname, port } = new URL(this.endpoint);
+    if (protocol === 'https:') return { ...options, host: hostname, port: port || '443', protocol: 'https' };
+    return { ...options, host: hostname, port: port || '2375', protocol: 'http' };
+  }
+}
+
+/** Compares API versions such as `1.9` and `1.41`. */
+function isAtLeast(version: string, wanted: string): boolean {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  const [wantedMajor = 0, wantedMinor = 0] = wanted.split('.').map(Number);
+  return major > wantedMajor || (major === wantedMajor && minor >= wantedMinor);
+}
+
+/** docker-modem puts the Engine's answer on its errors; its own message wraps that in HTTP details. */
+function messageOf(cause: unknown): string {
+  if (!(cause instanceof Error)) return String(cause);
+  const { json } = cause as { json?: unknown };
+  if (typeof json === 'object' && json !== null && 'message' in json) return String(json.message);
+  const { code } = cause as NodeJS.ErrnoException; // some errors of failed connections have nothing else
+  return cause.message === '' ? (code ?? cause.name) : cause.message;
+}
+
+function statusCodeOf(cause: unknown): number | undefined {
+  const { statusCode } = (cause ?? {}) as { statusCode?: unknown };
+  return typeof statusCode === 'number' ? statusCode : undefined;
+}

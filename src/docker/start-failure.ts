@@ -1,0 +1,52 @@
+import type { OutputSink } from '../exec/connection.ts';
+
+/** How the runtime's message begins that dockerd writes on stdout when it could not start a command (20.10 to 28). */
+const START_FAILURE = Buffer.from('OCI runtime exec failed: ');
+/** The runtime's message holds the command's name and little else. */
+const MAX_HELD_BYTES = 16 * 1024;
+
+/**
+ * Keeps the runtime's "could not start" message off the client's stdout, where it does not belong.
+ *
+ * Output that begins like that message is held back until it is known whether the command ever ran; everything else passes
+ * straight through. A program may print the same words: then `release` delivers them, late but whole.
+ */
+export class StartFailureGuard implements OutputSink {
+  readonly #client: OutputSink | undefined;
+  readonly #onSuspicion: () => void;
+  #held: Buffer | undefined = Buffer.alloc(0);
+
+  /** `onSuspicion` is called once, when output is held back: the caller then finds out whether the command runs. */
+  constructor(options: { client: OutputSink | undefined; onSuspicion: () => void }) {
+    this.#client = options.client;
+    this.#onSuspicion = options.onSuspicion;
+  }
+
+  write(chunk: Buffer): boolean {
+    if (this.#held === undefined) return this.#client?.write(chunk) ?? true;
+    const suspected = this.suspected;
+    this.#held = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk]);
+    const comparable = Math.min(this.#held.length, START_FAILURE.length);
+    const alike = this.#held.subarray(0, comparable).equals(START_FAILURE.subarray(0, comparable));
+    if (!alike || this.#held.length > MAX_HELD_BYTES) return this.release();
+    if (!suspected) this.#onSuspicion();
+    return true;
+  }
+
+  /** Whether something is held back. */
+  get suspected(): boolean {
+    return this.#held !== undefined && this.#held.length > 0;
+  }
+
+  /** What is held back, as the text of a start failure. */
+  get text(): string {
+    return this.#held?.toString('utf8').trim() ?? '';
+  }
+
+  /** The command did run: delivers what was held, and everything from now on at once. */
+  release(): boolean {
+    const held = this.#held;
+    this.#held = undefined;
+    return held === undefined || held.length === 0 || (this.#client?.write(held) ?? true);
+  }
+}

@@ -1,0 +1,34 @@
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { StreamProtocol } from './protocol.ts';
+
+/** The streams a client asked for. `stderr` is never true together with `tty`. */
+export interface WantedStreams {
+  readonly stdin: boolean;
+  readonly stdout: boolean;
+  readonly stderr: boolean;
+  readonly tty: boolean;
+}
+
+/** The limits of one connection; times in milliseconds. */
+export interface ConnectionLimits {
+  /** Each direction of a session; past it the producer is paused. */
+  readonly highWaterMarkBytes: number;
+  /** Between the 101 and the last stream that the client promised; SPDY only. Kubernetes uses 30 000. */
+  readonly streamCreationTimeoutMs: number;
+  /** For the client to take what is still undelivered when the command has ended. */
+  readonly deliveryTimeoutMs: number;
+  /** For the peer to close once the kernel has taken everything. */
+  readonly closeTimeoutMs: number;
+}
+
+/** An upgrade that has passed every check and is now to be answered with a 101. */
+export interface Acceptance {
+  readonly request: IncomingMessage;
+  readonly socket: Duplex;
+  /** What the client sent behind its request. */
+  readonly head: Buffer;
+  readonly protocol: StreamProtocol;
+  readonly wanted: WantedStreams;
+  readonly limits: ConnectionLimits;
+}

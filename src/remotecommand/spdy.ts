@@ -1,0 +1,188 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { ExecOutcome, ExecStreams, OutputSink, RemoteCommandConnection } from '../exec/connection.ts';
+import { SessionEnded } from '../exec/end-reason.ts';
+import { ExecletError } from '../errors.ts';
+import { SpdyConnection } from '../spdy/connection.ts';
+import type { SpdyStream } from '../spdy/stream.ts';
+import type { Acceptance, ConnectionLimits, WantedStreams } from './accept.ts';
+import { HeldInput } from './held-input.ts';
+import type { StreamProtocol } from './protocol.ts';
+import { encodeStatus } from './status.ts';
+import { TerminalSizes } from './terminal-size.ts';
+
+const STREAM_TYPE_HEADER = 'streamtype';
+const STREAM_TYPES = ['error', 'stdin', 'stdout', 'stderr', 'resize'] as const;
+type StreamType = (typeof STREAM_TYPES)[number];
+
+/** After our FIN, for a peer that does not close. */
+const DESTROY_AFTER_MS = 5_000;
+
+/**
+ * Writes the 101 and waits for the streams the client promised in its query.
+ *
+ * The error stream is always expected. Each stream is answered at once, since clients open the next only after the reply.
+ * Unknown stream types are answered too, as the kubelet does, and do not count.
+ *
+ * @throws {ExecletError} StreamsNotCreated after `streamCreationTimeoutMs`, measured from the 101; the connection is closed
+ * @throws {SessionEnded} client_gone or protocol_error when the client goes before
+ */
+export async function acceptSpdy(acceptance: Acceptance): Promise<RemoteCommandConnection> {
+  const connection = new SpdyRemoteCommand(acceptance);
+  await connection.open();
+  return connection;
+}
+
+class SpdyRemoteCommand implements RemoteCommandConnection {
+  readonly transport = 'spdy';
+  readonly protocol: string;
+  readonly closed: AbortSignal;
+  readonly #acceptance: Acceptance;
+  readonly #protocol: StreamProtocol;
+  readonly #limits: ConnectionLimits;
+  readonly #spdy: SpdyConnection;
+  readonly #closing = new AbortController();
+  readonly #expected: ReadonlySet<StreamType>;
+  readonly #opened = new Map<StreamType, SpdyStream>();
+  readonly #stdin: HeldInput;
+  readonly #sizes = new TerminalSizes();
+  readonly #complete = Promise.withResolvers<undefined>();
+  #drained: () => void = () => undefined;
+
+  constructor(acceptance: Acceptance) {
+    const { socket, protocol, wanted, limits } = acceptance;
+    this.protocol = protocol.name;
+    this.closed = this.#closing.signal;
+    this.#acceptance = acceptance;
+    this.#protocol = protocol;
+    this.#limits = limits;
+    this.#expected = expectedStreams(wanted, protocol);
+    this.#spdy = new SpdyConnection({
+      socket,
+      maxStreams: STREAM_TYPES.length,
+      highWaterMarkBytes: limits.highWaterMarkBytes,
+      onStream: stream => this.#take(stream),
+      onDrain: () => this.#drained(),
+      onPeerGoAway: () => this.#abort(new SessionEnded('client_gone', 'the client closed the connection')),
+      onClose: cause => this.#abort(ended(cause)),
+    });
+    this.#stdin = new HeldInput({
+      highWaterMarkBytes: limits.highWaterMarkBytes,
+      onResume: () => this.#spdy.resume(),
+    });
+  }
+
+  get streams(): ExecStreams {
+    const stdout = this.#opened.get('stdout');
+    const stderr = this.#opened.get('stderr');
+    return {
+      ...(this.#expected.has('stdin') && { stdin: this.#stdin }),
+      ...(stdout && { stdout: sink(stdout) }),
+      ...(stderr && { stderr: sink(stderr) }),
+      ...(this.#expected.has('resize') && { resize: this.#sizes }),
+      onDrain: listener => {
+        this.#drained = listener;
+      },
+    };
+  }
+
+  /** Writes the 101 and resolves when every promised stream is open. */
+  async open(): Promise<void> {
+    const { socket, head } = this.#acceptance;
+    socket.write(
+      'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n' +
+        `X-Stream-Protocol-Version: ${this.protocol}\r\n\r\n`,
+    );
+    this.#spdy.start(head);
+    const timer = new AbortController();
+    const late = delay(this.#limits.streamCreationTimeoutMs, 'late', { signal: timer.signal, ref: false });
+    const first = await Promise.race([this.#complete.promise, late.catch(() => undefined)]);
+    timer.abort();
+    if (this.#closing.signal.aborted) throw this.#closing.signal.reason;
+    if (first === 'late') {
+      const missing = [...this.#expected].filter(type => !this.#opened.has(type));
+      const error = new ExecletError(
+        'StreamsNotCreated',
+        `timed out waiting for the client to create streams, missing: ${missing.join(', ')}`,
+      );
+      void this.finish({ kind: 'failed', reason: 'protocol_error', error });
+      throw error;
+    }
+    this.#spdy.releaseInflater();
+  }
+
+  async finish(outcome: ExecOutcome): Promise<void> {
+    this.#stdin.discard(); // the socket is read to the end, or the kernel would reset it and drop output
+    // The status goes first among the ends of streams: a client of version 1 stops listening once its outputs have ended.
+    const errorStream = this.#opened.get('error');
+    const status = encodeStatus(outcome, this.#protocol);
+    if (status.length > 0) errorStream?.write(status);
+    errorStream?.end();
+    for (const type of ['stdout', 'stderr', 'stdin', 'resize'] as const) this.#opened.get(type)?.end();
+
+    await this.#within(this.#limits.deliveryTimeoutMs, this.#spdy.writtenOut());
+    await this.#within(this.#limits.closeTimeoutMs, this.#gone());
+    this.#spdy.goAway();
+    this.#spdy.end();
+    await this.#within(DESTROY_AFTER_MS, this.#spdy.whenClosed());
+    this.#spdy.destroy();
+  }
+
+  /** Waits for the event, for the peer to go, or for the time to pass. */
+  async #within(timeoutMs: number, event: Promise<void>): Promise<void> {
+    const timer = new AbortController();
+    const late = delay(timeoutMs, undefined, { signal: timer.signal, ref: false });
+    await Promise.race([event, late.catch(() => undefined)]);
+    timer.abort();
+  }
+
+  #gone(): Promise<void> {
+    if (this.closed.aborted) return Promise.resolve();
+    return new Promise(resolve => this.closed.addEventListener('abort', () => resolve(), { once: true }));
+  }
+
+  #take(stream: SpdyStream): boolean {
+    const type = STREAM_TYPES.find(known => known === stream.headers.get(STREAM_TYPE_HEADER));
+    if (type === undefined || this.#opened.has(type)) return type === undefined;
+    this.#opened.set(type, stream);
+    if (type === 'stdin') {
+      stream.consume({ data: chunk => this.#stdin.push(chunk), end: () => this.#stdin.end() });
+    } else if (type === 'resize') {
+      stream.consume({ data: chunk => this.#resize(chunk), end: () => undefined });
+    } else {
+      stream.consume({ data: () => true, end: () => undefined });
+    }
+    if ([...this.#expected].every(expected => this.#opened.has(expected))) this.#complete.resolve(undefined);
+    return true;
+  }
+
+  #resize(chunk: Buffer): true {
+    this.#sizes.push(chunk);
+    return true;
+  }
+
+  #abort(reason: SessionEnded): void {
+    this.#closing.abort(reason); // only the first counts
+    this.#complete.resolve(undefined);
+  }
+}
+
+/** `error` always; `resize` for a TTY from v3 on; `stderr` never with a TTY. */
+function expectedStreams(wanted: WantedStreams, protocol: StreamProtocol): ReadonlySet<StreamType> {
+  return new Set(
+    STREAM_TYPES.filter(type => {
+      if (type === 'error') return true;
+      if (type === 'resize') return wanted.tty && protocol.resize;
+      return wanted[type];
+    }),
+  );
+}
+
+function sink(stream: SpdyStream): OutputSink {
+  return { write: chunk => stream.write(chunk) };
+}
+
+function ended(cause: Error | undefined): SessionEnded {
+  if (cause === undefined) return new SessionEnded('client_gone', 'the client closed the connection');
+  const reason = cause.name === 'SpdyError' ? 'protocol_error' : 'client_gone';
+  return new SessionEnded(reason, cause.message, { cause });
+}

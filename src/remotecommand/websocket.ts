@@ -1,0 +1,181 @@
+import type { IncomingMessage } from 'node:http';
+import { once } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
+import { WebSocket, WebSocketServer, type RawData } from 'ws';
+import type { ExecOutcome, ExecStreams, OutputSink, RemoteCommandConnection } from '../exec/connection.ts';
+import { SessionEnded } from '../exec/end-reason.ts';
+import { ExecletError } from '../errors.ts';
+import type { Acceptance, ConnectionLimits, WantedStreams } from './accept.ts';
+import { CHANNEL, decodeBase64, decodeBinary, encodeBase64, encodeBinary, type Channel } from './channel.ts';
+import { HeldInput } from './held-input.ts';
+import { negotiateWebSocket, type StreamProtocol } from './protocol.ts';
+import { encodeStatus } from './status.ts';
+import { TerminalSizes } from './terminal-size.ts';
+
+/** Some clients send all their stdin as one message. */
+const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
+const NORMAL_CLOSURE = 1000; // any other code is an error at the Go clients
+const EMPTY = Buffer.alloc(0);
+
+/**
+ * Why a WebSocket handshake cannot be accepted, in the kubelet's words.
+ *
+ * @throws {ExecletError} MethodNotAllowed, BadExecRequest; the latter wants `Sec-WebSocket-Version: 13` in its answer
+ */
+export function checkWebSocketHandshake(request: IncomingMessage): void {
+  if (request.method !== 'GET') throw new ExecletError('MethodNotAllowed', 'bad method');
+  if (request.headers['sec-websocket-version'] !== '13') {
+    throw new ExecletError('BadExecRequest', 'missing or bad WebSocket Version');
+  }
+  if (!/^[A-Za-z0-9+/]{22}==$/.test(request.headers['sec-websocket-key'] ?? '')) {
+    throw new ExecletError('BadExecRequest', 'mismatch challenge/response');
+  }
+}
+
+/** Answers upgrades to WebSocket; one instance serves the whole daemon. */
+export class WebSocketAcceptor {
+  readonly #server: WebSocketServer;
+
+  constructor({ closeTimeoutMs }: { closeTimeoutMs: number }) {
+    const options = {
+      noServer: true,
+      clientTracking: false,
+      perMessageDeflate: false,
+      maxPayload: MAX_MESSAGE_BYTES,
+      closeTimeout: closeTimeoutMs, // not yet in the published types
+      handleProtocols: (offered: Set<string>) => negotiateWebSocket([...offered]).name,
+    };
+    this.#server = new WebSocketServer(options);
+  }
+
+  /** Writes the 101. The request must have passed `checkWebSocketHandshake` and `negotiateWebSocket`. */
+  accept({ request, socket, head, protocol, wanted, limits }: Acceptance): Promise<RemoteCommandConnection> {
+    return new Promise((resolve, reject) => {
+      const gone = (): void => reject(new SessionEnded('client_gone', 'the client left during the upgrade'));
+      socket.once('close', gone);
+      this.#server.handleUpgrade(request, socket, head, webSocket => {
+        socket.off('close', gone);
+        // Whatever ws emits before its 'message' listener is attached is lost, so this must happen in the same tick.
+        resolve(
+          new WebSocketConnection({ webSocket, protocol, wanted, limits, onDrain: drain => socket.on('drain', drain) }),
+        );
+      });
+    });
+  }
+}
+
+interface WebSocketConnectionOptions {
+  readonly webSocket: WebSocket;
+  readonly protocol: StreamProtocol;
+  readonly wanted: WantedStreams;
+  readonly limits: ConnectionLimits;
+  readonly onDrain: (listener: () => void) => void;
+}
+
+class WebSocketConnection implements RemoteCommandConnection {
+  readonly transport = 'websocket';
+  readonly protocol: string;
+  readonly streams: ExecStreams;
+  readonly closed: AbortSignal;
+  readonly #webSocket: WebSocket;
+  readonly #protocol: StreamProtocol;
+  readonly #limits: ConnectionLimits;
+  readonly #closing = new AbortController();
+  readonly #stdin: HeldInput;
+  readonly #sizes = new TerminalSizes();
+  readonly #wanted: WantedStreams;
+
+  constructor({ webSocket, protocol, wanted, limits, onDrain }: WebSocketConnectionOptions) {
+    this.protocol = protocol.name;
+    this.closed = this.#closing.signal;
+    this.#webSocket = webSocket;
+    this.#protocol = protocol;
+    this.#limits = limits;
+    this.#wanted = wanted;
+    this.#stdin = new HeldInput({
+      highWaterMarkBytes: limits.highWaterMarkBytes,
+      onResume: () => webSocket.resume(),
+    });
+    this.streams = {
+      ...(wanted.stdin && { stdin: this.#stdin }),
+      ...(wanted.stdout && { stdout: this.#sink(CHANNEL.stdout) }),
+      ...(wanted.stderr && { stderr: this.#sink(CHANNEL.stderr) }),
+      ...(wanted.tty && { resize: this.#sizes }),
+      onDrain,
+    };
+    webSocket.on('message', message => this.#receive(message));
+    webSocket.on('error', cause => this.#abort(new SessionEnded('protocol_error', cause.message, { cause })));
+    webSocket.on('close', () => this.#abort(new SessionEnded('client_gone', 'the client closed the connection')));
+    // "The connection is up", as the kubelet says it: an empty payload on the lowest output that was asked for.
+    this.#send(wanted.stdout ? CHANNEL.stdout : wanted.stderr ? CHANNEL.stderr : CHANNEL.error, EMPTY);
+  }
+
+  async finish(outcome: ExecOutcome): Promise<void> {
+    this.#stdin.discard(); // unread input at close time would make the kernel reset the connection and drop output
+    const status = encodeStatus(outcome, this.#protocol);
+    await this.#delivered(status);
+    if (this.#webSocket.readyState !== WebSocket.CLOSED) {
+      const closed = once(this.#webSocket, 'close');
+      this.#webSocket.close(NORMAL_CLOSURE); // ws itself destroys the socket after closeTimeout
+      await closed;
+    }
+  }
+
+  /** Sends the status and waits until the kernel has taken it, with everything before it, or the peer is gone. */
+  async #delivered(status: Buffer): Promise<void> {
+    if (this.#webSocket.readyState !== WebSocket.OPEN) return;
+    const timer = new AbortController();
+    // An empty payload where the subprotocol has nothing to say on success: Kubernetes sends such messages too.
+    const written = new Promise<void>(resolve => {
+      this.#webSocket.send(this.#encode(CHANNEL.error, status), () => resolve());
+    });
+    const late = delay(this.#limits.deliveryTimeoutMs, 'late', { signal: timer.signal, ref: false });
+    const first = await Promise.race([written, late.catch(() => undefined), this.#gone()]);
+    timer.abort();
+    if (first === 'late') this.#webSocket.terminate();
+  }
+
+  #gone(): Promise<void> {
+    if (this.closed.aborted) return Promise.resolve();
+    return new Promise(resolve => this.closed.addEventListener('abort', () => resolve(), { once: true }));
+  }
+
+  #sink(channel: Channel): OutputSink {
+    return { write: chunk => this.#send(channel, chunk) };
+  }
+
+  #send(channel: Channel, payload: Buffer): boolean {
+    if (this.#webSocket.readyState !== WebSocket.OPEN) return true; // the session learns of it from `closed`
+    this.#webSocket.send(this.#encode(channel, payload));
+    return this.#webSocket.bufferedAmount < this.#limits.highWaterMarkBytes;
+  }
+
+  #encode(channel: Channel, payload: Buffer): Buffer | string {
+    return this.#protocol.base64 ? encodeBase64(channel, payload) : encodeBinary(channel, payload);
+  }
+
+  #receive(raw: RawData): void {
+    const message = Buffer.isBuffer(raw) ? raw : Array.isArray(raw) ? Buffer.concat(raw) : Buffer.from(raw);
+    // Like Go's server we take text messages as bytes, in every subprotocol.
+    const decoded = this.#protocol.base64 ? decodeBase64(message) : decodeBinary(message, this.#protocol);
+    switch (decoded.kind) {
+      case 'data':
+        if (decoded.channel === CHANNEL.stdin && this.#wanted.stdin && !this.#stdin.push(decoded.payload)) {
+          this.#webSocket.pause();
+        }
+        if (decoded.channel === CHANNEL.resize) this.#sizes.push(decoded.payload);
+        break;
+      case 'close':
+        if (decoded.channel === CHANNEL.stdin) this.#stdin.end();
+        break;
+      case 'malformed':
+        this.#abort(new SessionEnded('protocol_error', decoded.why));
+        break;
+      case 'ignored':
+    }
+  }
+
+  #abort(reason: SessionEnded): void {
+    this.#closing.abort(reason); // only the first counts
+  }
+}

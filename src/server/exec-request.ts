@@ -1,0 +1,89 @@
+import { ExecletError } from '../errors.ts';
+import type { WantedStreams } from '../remotecommand/accept.ts';
+
+/** An exec as it was asked for. */
+export interface ExecRequest {
+  /** Decides how failures are answered: the kubelet's form in plain text, the API server's with a Status. */
+  readonly form: 'kubelet' | 'api';
+  readonly namespace: string;
+  readonly pod: string;
+  readonly podUid?: string;
+  /** Absent where the client leaves the choice to a pod with one container; API form only. */
+  readonly container?: string;
+  readonly command: readonly [string, ...string[]];
+  readonly wanted: WantedStreams;
+}
+
+/** Which container a path names, before the query is looked at. */
+export type ExecTarget = Pick<ExecRequest, 'form' | 'namespace' | 'pod' | 'podUid' | 'container'>;
+
+/**
+ * The target of an exec path, in either form; undefined for any other path.
+ *
+ * Kubelet: `/exec/{namespace}/{pod}/{container}` and `/exec/{namespace}/{pod}/{uid}/{container}`. API server:
+ * `/api/v1/namespaces/{namespace}/pods/{pod}/exec`.
+ *
+ * @throws {ExecletError} BadExecRequest for a path segment that is not valid percent-encoding
+ */
+export function parseExecPath(pathname: string): ExecTarget | undefined {
+  const segments = pathname.split('/').slice(1).map(decodeSegment);
+  if (segments.includes('')) return undefined;
+  if (segments[0] === 'exec') {
+    const [, namespace, pod, third, fourth, ...more] = segments;
+    if (namespace === undefined || pod === undefined || third === undefined || more.length > 0) return undefined;
+    if (fourth === undefined) return { form: 'kubelet', namespace, pod, container: third };
+    return { form: 'kubelet', namespace, pod, podUid: third, container: fourth };
+  }
+  const [api, v1, namespaces, namespace, pods, pod, exec, ...more] = segments;
+  if (`${api}/${v1}/${namespaces}/${pods}/${exec}` !== 'api/v1/namespaces/pods/exec' || more.length > 0)
+    return undefined;
+  return namespace === undefined || pod === undefined ? undefined : { form: 'api', namespace, pod };
+}
+
+/**
+ * Reads the query of an exec request.
+ *
+ * @throws {ExecletError} MethodNotAllowed; BadExecRequest when no stream or no command is asked for
+ */
+export function parseExecRequest(target: ExecTarget, method: string, query: URLSearchParams): ExecRequest {
+  if (method !== 'GET' && method !== 'POST') throw new ExecletError('MethodNotAllowed', '405: Method Not Allowed');
+  const isTrue = target.form === 'kubelet' ? isTrueForKubelet : isTrueForApi;
+  const [stdinName, stdoutName, stderrName] =
+    target.form === 'kubelet' ? ['input', 'output', 'error'] : ['stdin', 'stdout', 'stderr'];
+  const tty = isTrue(query.get('tty'));
+  const stdin = isTrue(query.get(stdinName));
+  const stdout = isTrue(query.get(stdoutName));
+  const stderr = isTrue(query.get(stderrName));
+  if (!stdin && !stdout && !stderr) {
+    throw new ExecletError('BadExecRequest', 'you must specify at least 1 of stdin, stdout, stderr');
+  }
+  const [first, ...rest] = query.getAll('command');
+  if (first === undefined || first === '') {
+    throw new ExecletError('BadExecRequest', 'you must specify at least one command for the container');
+  }
+  const container = target.container ?? query.get('container') ?? '';
+  return {
+    ...target,
+    ...(container !== '' && { container }),
+    command: [first, ...rest],
+    wanted: { stdin, stdout, stderr: stderr && !tty, tty }, // a terminal has no stderr of its own: not an error
+  };
+}
+
+/** The kubelet: only the exact string 1. */
+function isTrueForKubelet(value: string | null): boolean {
+  return value === '1';
+}
+
+/** The API server: absent, `0` and any-case `false` are false, everything else is true. */
+function isTrueForApi(value: string | null): boolean {
+  return value !== null && value !== '0' && value.toLowerCase() !== 'false';
+}
+
+function decodeSegment(segment: string): string {
+  try {
+    return decodeURIComponent(segment);
+  } catch (cause) {
+    throw new ExecletError('BadExecRequest', 'the path is not valid percent-encoding', { cause });
+  }
+}
