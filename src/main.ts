@@ -18,7 +18,7 @@ await run(process.argv.slice(2));
 /** Runs the command line. A command that ends otherwise than with 0 sets `process.exitCode` itself, or throws. */
 async function run(args: readonly string[]): Promise<void> {
   const program = new Command('execlet')
-    .description('Remote command execution into the containers of a Docker Engine, over the kubelet’s exec API.')
+    .description("remote command execution into the containers of a Docker Engine, over the kubelet's exec API")
     .version(VERSION, '--version', 'print the version')
     .enablePositionalOptions() // options behind the command's name are the command's
     .exitOverride()

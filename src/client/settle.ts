@@ -12,6 +12,6 @@ export async function settle(command: () => Promise<number>): Promise<void> {
     if (!(error instanceof ClientError)) throw error;
     process.exitCode = error.exitCode;
     // stderr may be as broken as stdout: then there is nobody left to tell.
-    if (error.message !== '') await print(`error: ${error.message}\n`, process.stderr).catch(() => undefined);
+    if (error.message !== '') await print(`execlet: ${error.message}\n`, process.stderr).catch(() => undefined);
   }
 }

@@ -14,9 +14,19 @@ interface ExecFlags extends ConnectionFlags {
   readonly tty?: boolean;
 }
 
+/** Remembers whether `--` was given, which commander drops while it parses. */
+class ExecCommand extends Command {
+  separated = false;
+
+  override parseOptions(argv: string[]): ReturnType<Command['parseOptions']> {
+    this.separated = argv.includes('--');
+    return super.parseOptions(argv);
+  }
+}
+
 /** `execlet exec`: runs a command in a container through the daemon, with the command's exit code as its own. */
 export function execCommand(): Command {
-  const command = new Command('exec')
+  const command = new ExecCommand('exec')
     .description('run a command in a container, through the daemon')
     .usage('[-i] [-t] [-n NAMESPACE] [-c CONTAINER] POD -- COMMAND [ARGUMENT…]')
     .argument('<pod>', 'name of the pod; pod/NAME is understood too')
@@ -25,9 +35,14 @@ export function execCommand(): Command {
     .option('-t, --tty', 'give the command a terminal; needs -i, and a terminal to run in')
     .option('-n, --namespace <NAMESPACE>', 'namespace of the pod (default: that of the kubeconfig, else "default")')
     .option('-c, --container <NAME>', 'container of the pod (default: its only one)');
-  return addConnectionFlags(command).action((pod: string, argv: string[], flags: ExecFlags) =>
-    settle(() => runExec(pod, argv, flags)),
+  addConnectionFlags(command).action((pod: string, argv: string[], flags: ExecFlags) =>
+    settle(() => {
+      // Without it `exec POD sh -c 'exit 3'` would ask for a container named "exit 3". kubectl refuses it too.
+      if (!command.separated) throw ClientError.usage('-- is missing between the pod and the command');
+      return runExec(pod, argv, flags);
+    }),
   );
+  return command;
 }
 
 async function runExec(podArgument: string, command: readonly string[], flags: ExecFlags): Promise<number> {

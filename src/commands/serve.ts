@@ -37,8 +37,8 @@ async function start(settings: Settings, log: Logger): Promise<Daemon> {
   }
 }
 
-/** What to do about a start that failed, in one line. */
-function startFailure(cause: unknown, { address, port }: Settings): string {
+/** Why the daemon could not start and what to do about it, in one line. */
+export function startFailure(cause: unknown, { address, port }: Settings): string {
   const { code, message } =
     cause instanceof Error ? (cause as NodeJS.ErrnoException) : { code: '', message: String(cause) };
   switch (code) {

@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type Docker from 'dockerode';
 import { SessionEnded } from '../exec/end-reason.ts';
 import type { ExecHandler } from '../exec/handler.ts';
-import type { ContainerRef, Fate, HandlerRegistry } from '../exec/handler-registry.ts';
+import type { ContainerRef, Fate, HandlerRegistry, RegisteredContainer } from '../exec/handler-registry.ts';
 import type { Logger } from '../log.ts';
 import type { Engine } from './engine.ts';
 import { readEvents, type EngineEvent } from './engine-events.ts';
@@ -24,9 +24,9 @@ export interface ContainerWatchOptions {
   readonly log: Logger;
 }
 
-/** A container of the Engine's list that a naming scheme could name, running or not. */
+/** A container that is in the registry, and how to take it out. */
 interface Known {
-  readonly ref: ContainerRef;
+  readonly container: RegisteredContainer;
   readonly gone: AbortController;
   readonly unregister: () => void;
 }
@@ -155,9 +155,11 @@ export class ContainerWatch {
         await this.#refresh(event.containerId);
         break;
       case 'rename':
+        await this.#refresh(event.containerId);
+        break;
       case 'pause':
       case 'unpause':
-        await this.#refresh(event.containerId);
+        this.#setPaused(event.containerId, event.action === 'pause');
         break;
       case 'die':
         this.#forget(event.containerId, {
@@ -194,14 +196,17 @@ export class ContainerWatch {
     }
 
     const before = this.#known.get(containerId);
-    const gone = before?.gone ?? new AbortController(); // a renamed or paused container is still the same
-    before?.unregister();
-    if (before !== undefined && !sameRef(before.ref, name.ref)) {
+    if (before !== undefined && !sameRef(before.container.ref, name.ref)) {
       const { namespace, pod, container: newName } = name.ref;
-      registry.remember(before.ref, { kind: 'renamed', containerId, newName: `${namespace}/${pod}/${newName}` });
+      registry.remember(before.container.ref, {
+        kind: 'renamed',
+        containerId,
+        newName: `${namespace}/${pod}/${newName}`,
+      });
     }
+    const gone = before?.gone ?? new AbortController(); // a renamed container is still the same
     const createdAt = new Date(container.Created * 1000);
-    const unregister = registry.register({
+    this.#register(gone, {
       ref: name.ref,
       ...(name.podUid !== undefined && { podUid: name.podUid }),
       scheme: name.scheme,
@@ -217,7 +222,18 @@ export class ContainerWatch {
       gone: gone.signal,
       handler: handlerFor(containerId),
     });
-    this.#known.set(containerId, { ref: name.ref, gone, unregister });
+  }
+
+  /** From the event alone: the Engine's list still shows the old state for a moment after it (20.10). */
+  #setPaused(containerId: string, paused: boolean): void {
+    const known = this.#known.get(containerId);
+    if (known !== undefined) this.#register(known.gone, { ...known.container, paused });
+  }
+
+  #register(gone: AbortController, container: RegisteredContainer): void {
+    this.#known.get(container.containerId)?.unregister();
+    const unregister = this.#options.registry.register(container);
+    this.#known.set(container.containerId, { container, gone, unregister });
   }
 
   #forget(containerId: string, fate: Exclude<Fate, { kind: 'renamed' }>): void {
@@ -226,9 +242,9 @@ export class ContainerWatch {
     if (known === undefined) return;
     this.#known.delete(containerId);
     known.unregister();
-    this.#options.registry.remember(known.ref, fate);
+    this.#options.registry.remember(known.container.ref, fate);
     const what = fate.kind === 'removed' ? 'was removed' : `stopped: ${fate.detail}`;
-    known.gone.abort(new SessionEnded('container_gone', `container ${known.ref.container} ${what}`));
+    known.gone.abort(new SessionEnded('container_gone', `container ${known.container.ref.container} ${what}`));
   }
 }
 

@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict';
+import { constants } from 'node:os';
+import { after, before, describe, test } from 'node:test';
+import { kubernetesLabels } from '../support/containers.ts';
+import { Daemon } from '../support/daemon.ts';
+import { startTestEngine, type TestEngine } from '../support/engine.ts';
+import { gateCount, times } from '../support/gates.ts';
+import type { Kubectl } from '../support/kubectl.ts';
+import { oneKubectlPerTransport } from '../support/one-kubectl-per-transport.ts';
+
+const ROUNDS = gateCount(1_000);
+const EXIT_CODES = 256; // every one, always
+/** Signals whose default is to kill, and that a shell can be sent. */
+const SIGNALS = [
+  'SIGHUP',
+  'SIGINT',
+  'SIGQUIT',
+  'SIGABRT',
+  'SIGKILL',
+  'SIGUSR1',
+  'SIGSEGV',
+  'SIGPIPE',
+  'SIGALRM',
+  'SIGTERM',
+] as const;
+const CONCURRENCY = 4;
+
+const clients = await oneKubectlPerTransport();
+
+let engine: TestEngine;
+let daemon: Daemon;
+
+before(async () => {
+  engine = await startTestEngine();
+  await engine.createContainer({ labels: kubernetesLabels({ namespace: 'default', pod: 'web', container: 'app' }) });
+  daemon = await Daemon.start({ engine });
+});
+after(async () => {
+  await daemon.stop();
+  await engine.stop();
+});
+
+for (const { kubectl, transport } of clients) {
+  describe(`${kubectl.name} over ${transport}`, () => {
+    let client: Kubectl;
+    before(async () => {
+      client = await kubectl.against({ server: daemon.url, transport });
+    });
+
+    async function exec(...command: string[]): Promise<{ exitCode: number; stdout: string }> {
+      const { exitCode, stdout } = await client.run(['exec', 'web', '--', ...command]);
+      return { exitCode, stdout: stdout.toString() };
+    }
+
+    test(`${ROUNDS} times echo hi: every time the output and exit code 0`, async () => {
+      await times(ROUNDS, CONCURRENCY, async () => {
+        assert.deepEqual(await exec('echo', 'hi'), { exitCode: 0, stdout: 'hi\n' });
+      });
+    });
+
+    test('all 256 exit codes arrive as they are', async () => {
+      await times(EXIT_CODES, CONCURRENCY, async code => {
+        assert.deepEqual(await exec('sh', '-c', `exit ${code}`), { exitCode: code, stdout: '' });
+      });
+    });
+
+    test('a death by signal is 128 + n', async () => {
+      for (const signal of SIGNALS) {
+        const { exitCode } = await exec('sh', '-c', `kill -${constants.signals[signal]} $$`);
+        assert.equal(exitCode, 128 + constants.signals[signal], signal);
+      }
+    });
+
+    test('the daemon saw this transport and no other', () => {
+      const count = ROUNDS + EXIT_CODES + SIGNALS.length;
+      assert.deepEqual(
+        new Set(
+          daemon
+            .sessionsEnded()
+            .slice(-count)
+            .map(session => session.transport),
+        ),
+        new Set([transport]),
+      );
+    });
+  });
+}

@@ -1,0 +1,114 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { after, before, test } from 'node:test';
+import { kubernetesLabels } from '../support/containers.ts';
+import { Daemon } from '../support/daemon.ts';
+import { startTestEngine, type TestEngine } from '../support/engine.ts';
+import { execOverWebSocket } from '../support/websocket-client.ts';
+
+let engine: TestEngine;
+let daemon: Daemon;
+
+before(async () => {
+  engine = await startTestEngine();
+  await engine.createContainer({ labels: kubernetesLabels({ namespace: 'default', pod: 'web', container: 'app' }) });
+  daemon = await Daemon.start({ engine });
+});
+after(async () => {
+  await daemon.stop();
+  await engine.stop();
+});
+
+const EXEC = '/exec/default/web/app?command=sleep&command=1000&input=1&output=1&error=1';
+
+function upgradeRequest(transport: 'spdy' | 'websocket'): string {
+  return transport === 'spdy'
+    ? `POST ${EXEC} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: v4.channel.k8s.io\r\nContent-Length: 0\r\n\r\n`
+    : `GET ${EXEC} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: v4.channel.k8s.io\r\n\r\n`;
+}
+
+/** The SYN_STREAMs of error, stdin, stdout and stderr, as a Go client sends them. */
+const SPDY_STREAMS = [
+  '80030001000000290000000100000000000078f9e3c6a7c26260606004a7b392a2d4c45c6851c29a0a0a6800000000ffff',
+  '800300010000001700000003000000000000c22e555c92929907000000ffff',
+  '800300010000001900000005000000000000c22ac5565c92925f5a02000000ffff',
+  '800300010000001500000007000000000000c229975a5404000000ffff',
+].map(hex => Buffer.from(hex, 'hex'));
+
+async function open(): Promise<Socket> {
+  const socket = connect(daemon.port, '127.0.0.1');
+  socket.on('error', () => undefined);
+  await once(socket, 'connect');
+  return socket;
+}
+
+async function serves(): Promise<void> {
+  const { stdout } = await execOverWebSocket({
+    url: `ws://127.0.0.1:${daemon.port}/exec/default/web/app?command=echo&command=hi&output=1`,
+    protocols: ['v4.channel.k8s.io'],
+  });
+  assert.equal(stdout.toString(), 'hi\n');
+}
+
+for (const transport of ['spdy', 'websocket'] as const) {
+  const request = upgradeRequest(transport);
+
+  test(`${transport}: a client that resets at once, in its headers, or behind its request leaves the daemon serving`, async () => {
+    for (const sent of ['', 'P', request.slice(0, 40), request.slice(0, -2), request]) {
+      const socket = await open();
+      socket.write(sent);
+      socket.resetAndDestroy();
+    }
+    await serves();
+  });
+
+  test(`${transport}: a client that resets after the 101 leaves the daemon serving`, async () => {
+    for (let round = 0; round < 5; round += 1) {
+      const socket = await open();
+      socket.write(request);
+      await once(socket, 'data');
+      socket.resetAndDestroy();
+    }
+    await serves();
+  });
+}
+
+test('spdy: a client that resets after any of its streams leaves the daemon serving', async () => {
+  for (let streams = 1; streams <= SPDY_STREAMS.length; streams += 1) {
+    const socket = await open();
+    socket.write(upgradeRequest('spdy'));
+    await once(socket, 'data');
+    for (const stream of SPDY_STREAMS.slice(0, streams)) {
+      socket.write(stream);
+      await once(socket, 'data'); // its SYN_REPLY
+    }
+    socket.resetAndDestroy();
+  }
+  await serves();
+});
+
+test('a client that resets in the middle of its session ends the session as client_gone', async () => {
+  for (const transport of ['spdy', 'websocket'] as const) {
+    const before = daemon.sessionsEnded().length;
+    const started = daemon.log.length;
+    const socket = await open();
+    socket.write(upgradeRequest(transport));
+    await once(socket, 'data');
+    if (transport === 'spdy') for (const stream of SPDY_STREAMS) socket.write(stream);
+    await daemon.waitForLog(line => daemon.log.indexOf(line) >= started && line.message === 'session started');
+    socket.resetAndDestroy();
+    await daemon.waitForSessionsEnded(before + 1);
+    assert.equal(daemon.sessionsEnded().at(-1)?.reason, 'client_gone');
+  }
+  await serves();
+});
+
+test('an upgrade that is refused and reset leaves the daemon serving', async () => {
+  for (const line of ['GET /exec/default/nobody/app?command=x&output=1', 'GET /nowhere', 'GET /exec/%zz/a/b']) {
+    const socket = await open();
+    socket.write(`${line} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n`);
+    socket.resetAndDestroy();
+  }
+  await serves();
+});

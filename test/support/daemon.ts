@@ -1,0 +1,227 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { EventEmitter, once } from 'node:events';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
+import { z } from 'zod';
+import { CHECKOUT } from './checkout.ts';
+import { leaveToJanitor } from './cleanup.ts';
+import { exitCodeOf } from './command.ts';
+import type { TestEngine } from './engine.ts';
+
+const START_TIMEOUT_MS = 20_000;
+const STOP_TIMEOUT_MS = 45_000; // longer than the daemon's own drain
+const DEFAULT_WAIT_MS = 10_000;
+
+/** One line of the daemon's log. */
+export type LogLine = Readonly<Record<string, unknown>> & { readonly level: string; readonly message: string };
+
+/** The line that a session ends with. */
+export type SessionEndedLine = z.infer<typeof sessionEndedLine>;
+
+export interface DaemonOptions {
+  /** The Engine it serves; one that is not there will do. */
+  readonly engine: Pick<TestEngine, 'dockerHost'>;
+  /** Further arguments of `serve`, after the harness's own. */
+  readonly args?: readonly string[];
+  /** Added to our environment. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** `execlet serve` as a process of its own, on a free port of the loopback address. */
+export class Daemon {
+  readonly port: number;
+  /** Without a trailing slash. */
+  readonly url: string;
+  readonly pid: number;
+  /** Every line it has logged so far. */
+  readonly log: readonly LogLine[];
+  /** The exit code, once it has ended. */
+  readonly exited: Promise<number>;
+  readonly #child: ChildProcess;
+  readonly #output: DaemonOutput;
+
+  private constructor(of: {
+    address: string;
+    port: number;
+    pid: number;
+    exited: Promise<number>;
+    child: ChildProcess;
+    output: DaemonOutput;
+  }) {
+    this.port = of.port;
+    this.url = `http://${of.address}:${of.port}`;
+    this.pid = of.pid;
+    this.log = of.output.lines;
+    this.exited = of.exited;
+    this.#child = of.child;
+    this.#output = of.output;
+  }
+
+  /**
+   * Resolves when the daemon listens and knows the containers of its Engine, or has said that the Engine does not answer.
+   *
+   * @throws with what the daemon said when it ends before that
+   */
+  static async start({ engine, args = [], env = {} }: DaemonOptions): Promise<Daemon> {
+    const child = spawn(
+      process.execPath,
+      [join(CHECKOUT, 'src', 'main.ts'), 'serve', '--port', '0', '--docker-endpoint', engine.dockerHost, ...args],
+      { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] },
+    );
+    const pid = child.pid;
+    if (pid === undefined) throw new Error('the daemon could not be started');
+    const forget = leaveToJanitor({ kind: 'process', pid });
+    const output = new DaemonOutput();
+    createInterface({ input: child.stderr }).on('line', line => output.add(line));
+    const exited = once(child, 'close').then(() => {
+      forget();
+      output.end();
+      return exitCodeOf(child.exitCode, child.signalCode);
+    });
+    const ready = await Promise.race([
+      firstLine(child, START_TIMEOUT_MS),
+      exited.then(exitCode => `ended with exit code ${exitCode}`),
+    ]);
+    const parsed = readyLine.safeParse(parseJson(ready));
+    if (!parsed.success) {
+      child.kill('SIGKILL');
+      await exited;
+      throw new Error(`the daemon did not become ready: ${ready}${output.tail()}`);
+    }
+    const daemon = new Daemon({ ...parsed.data, pid, exited, child, output });
+    const withoutEngine = (): boolean => daemon.log.some(({ message }) => message === 'engine unavailable');
+    await daemon.#untilReadyOr(withoutEngine, START_TIMEOUT_MS);
+    return daemon;
+  }
+
+  /** Waits until `/readyz` says yes. */
+  async ready(timeoutMs = START_TIMEOUT_MS): Promise<void> {
+    await this.#untilReadyOr(() => false, timeoutMs);
+  }
+
+  /** The first line of the log, past or to come, that satisfies the predicate. */
+  async waitForLog(predicate: (line: LogLine) => boolean, timeoutMs = DEFAULT_WAIT_MS): Promise<LogLine> {
+    return this.#output.waitFor(lines => lines.find(predicate), timeoutMs);
+  }
+
+  /** The sessions that have ended so far, oldest first. */
+  sessionsEnded(): SessionEndedLine[] {
+    return sessionsEndedIn(this.log);
+  }
+
+  /** Waits until at least that many sessions have ended, ever, and answers all of them. */
+  async waitForSessionsEnded(count: number, timeoutMs = DEFAULT_WAIT_MS): Promise<SessionEndedLine[]> {
+    return this.#output.waitFor(lines => {
+      const ended = sessionsEndedIn(lines);
+      return ended.length >= count ? ended : undefined;
+    }, timeoutMs);
+  }
+
+  /** What it has written to stderr lately, for failure messages. */
+  stderrTail(): string {
+    return this.#output.tail();
+  }
+
+  /** Stops it as a service manager would and rejects unless it ends with that exit code; null accepts any. */
+  async stop(expectedExitCode: number | null = 0): Promise<number> {
+    const timer = setTimeout(() => this.#child.kill('SIGKILL'), STOP_TIMEOUT_MS);
+    this.#child.kill('SIGTERM');
+    const exitCode = await this.exited.finally(() => clearTimeout(timer));
+    if (expectedExitCode !== null && exitCode !== expectedExitCode) {
+      throw new Error(`the daemon ended with ${exitCode}, not ${expectedExitCode}${this.stderrTail()}`);
+    }
+    return exitCode;
+  }
+
+  /** Ends it as a crash would. */
+  async kill(): Promise<void> {
+    this.#child.kill('SIGKILL');
+    await this.exited;
+  }
+
+  async #untilReadyOr(settled: () => boolean, timeoutMs: number): Promise<void> {
+    const deadline = Date.now() + timeoutMs;
+    while (!settled()) {
+      const response = await fetch(`${this.url}/readyz?verbose`);
+      const checks = await response.text();
+      if (response.ok) return;
+      if (Date.now() > deadline) throw new Error(`the daemon is not ready: ${checks}${this.stderrTail()}`);
+      await delay(20);
+    }
+  }
+}
+
+const readyLine = z.object({ event: z.literal('ready'), address: z.string(), port: z.int() });
+const logLine = z.looseObject({ level: z.string(), message: z.string() });
+const sessionEndedLine = z.looseObject({
+  message: z.literal('session ended'),
+  session: z.string(),
+  namespace: z.string(),
+  pod: z.string(),
+  container: z.string(),
+  transport: z.enum(['spdy', 'websocket']),
+  protocol: z.string(),
+  reason: z.string(),
+  exitCode: z.int().optional(), // only after the reason `exit`
+  durationMs: z.number(),
+});
+
+function sessionsEndedIn(lines: readonly LogLine[]): SessionEndedLine[] {
+  return lines.filter(({ message }) => message === 'session ended').map(line => sessionEndedLine.parse(line));
+}
+
+/** The stderr of one daemon: the log, and whatever else a crash writes there. */
+class DaemonOutput {
+  readonly lines: LogLine[] = [];
+  readonly #raw: string[] = [];
+  #ended = false;
+  readonly #changes = new EventEmitter();
+
+  constructor() {
+    this.#changes.setMaxListeners(0); // one for each test that waits
+  }
+
+  add(line: string): void {
+    this.#raw.push(line);
+    const parsed = logLine.safeParse(parseJson(line));
+    if (parsed.success) this.lines.push(parsed.data);
+    this.#changes.emit('change');
+  }
+
+  end(): void {
+    this.#ended = true;
+    this.#changes.emit('change');
+  }
+
+  async waitFor<T>(find: (lines: readonly LogLine[]) => T | undefined, timeoutMs: number): Promise<T> {
+    const timeout = AbortSignal.timeout(timeoutMs);
+    for (;;) {
+      const found = find(this.lines);
+      if (found !== undefined) return found;
+      if (this.#ended) throw new Error(`the daemon ended without logging what was waited for${this.tail()}`);
+      await once(this.#changes, 'change', { signal: timeout }).catch(() => {
+        throw new Error(`the daemon did not log what was waited for within ${timeoutMs} ms${this.tail()}`);
+      });
+    }
+  }
+
+  tail(): string {
+    return `\nthe daemon's stderr ends with:\n${this.#raw.slice(-30).join('\n')}`;
+  }
+}
+
+async function firstLine(child: ChildProcess, timeoutMs: number): Promise<string> {
+  if (child.stdout === null) throw new Error('the daemon has no stdout');
+  const lines = createInterface({ input: child.stdout });
+  const [line]: unknown[] = await once(lines, 'line', { signal: AbortSignal.timeout(timeoutMs) }).catch(() => []);
+  return typeof line === 'string' ? line : `no ready line within ${timeoutMs} ms`;
+}
+
+function parseJson(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return undefined;
+  }
+}

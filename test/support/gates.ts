@@ -1,0 +1,18 @@
+/**
+ * How often a long gate runs: its full count under `npm run gates`, a tenth of it (at least 3) under `npm test`.
+ */
+export function gateCount(full: number): number {
+  return process.env.EXECLET_GATES === 'full' ? full : Math.max(3, Math.ceil(full / 10));
+}
+
+/** Runs the task for 0 … count-1, at most `concurrency` at a time; rejects with the first failure. */
+export async function times(count: number, concurrency: number, task: (index: number) => Promise<void>): Promise<void> {
+  let next = 0;
+  const worker = async (): Promise<void> => {
+    while (next < count) {
+      next += 1;
+      await task(next - 1);
+    }
+  };
+  await Promise.all(Array.from({ length: concurrency }, worker));
+}

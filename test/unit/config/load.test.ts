@@ -1,0 +1,239 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { loadSettings } from '../../../src/config/load.ts';
+import { SETTINGS, type Settings } from '../../../src/config/schema.ts';
+import { SettingsError } from '../../../src/config/settings-error.ts';
+import { CHECKOUT } from '../../support/checkout.ts';
+import { CERTIFICATE, OTHER_KEY, PRIVATE_KEY } from './tls-files.ts';
+
+interface Sources {
+  readonly flags?: Readonly<Record<string, string>>;
+  readonly env?: { readonly DOCKER_HOST?: string };
+  readonly files?: Readonly<Record<string, string>>;
+}
+
+function load({ flags = {}, env = {}, files = {} }: Sources): Settings {
+  return loadSettings({
+    flags,
+    env,
+    readFile: path => {
+      const text = files[path];
+      if (text === undefined) throw new Error(`ENOENT: no such file or directory, open '${path}'`);
+      return text;
+    },
+  });
+}
+
+/** The message of the SettingsError that the sources cause; always one line. */
+function problemOf(sources: Sources): string {
+  try {
+    load(sources);
+  } catch (cause) {
+    assert.ok(cause instanceof SettingsError, String(cause));
+    assert.doesNotMatch(cause.message, /[\r\n]/);
+    return cause.message;
+  }
+  assert.fail('no SettingsError');
+}
+
+const withFile = (text: string): Sources => ({ flags: { config: 'f.yaml' }, files: { 'f.yaml': text } });
+
+test('without flags, file and environment the defaults hold', () => {
+  assert.deepEqual(load({}), {
+    address: '127.0.0.1',
+    port: 10_350,
+    dockerEndpoint: 'unix:///var/run/docker.sock',
+    nodeName: hostname().toLowerCase(),
+    namingSchemes: ['kubernetes'],
+    streamCreationTimeoutMs: 30_000,
+    engineTimeoutMs: 10_000,
+    logLevel: 'info',
+    logFormat: 'json',
+  });
+});
+
+test('every setting can be given by flag', () => {
+  const flags = {
+    address: '::1',
+    port: '0',
+    dockerEndpoint: 'tcp://127.0.0.1:2375',
+    nodeName: 'node-1',
+    namingSchemes: 'compose, plain',
+    streamCreationTimeout: '1m30s',
+    engineTimeout: '500ms',
+    logLevel: 'debug',
+    logFormat: 'text',
+    tlsCertFile: 'cert.pem',
+    tlsPrivateKeyFile: 'key.pem',
+  };
+  assert.deepEqual(
+    Object.keys(flags),
+    SETTINGS.map(({ key }) => key).filter(key => key !== undefined),
+  );
+  assert.deepEqual(load({ flags, files: { 'cert.pem': CERTIFICATE, 'key.pem': PRIVATE_KEY } }), {
+    address: '::1',
+    port: 0,
+    dockerEndpoint: 'tcp://127.0.0.1:2375',
+    nodeName: 'node-1',
+    namingSchemes: ['compose', 'plain'],
+    streamCreationTimeoutMs: 90_000,
+    engineTimeoutMs: 500,
+    logLevel: 'debug',
+    logFormat: 'text',
+    tlsCertFile: 'cert.pem',
+    tlsPrivateKeyFile: 'key.pem',
+  });
+});
+
+test('flags win over the file, the file over DOCKER_HOST, and that over the default', () => {
+  const env = { DOCKER_HOST: 'tcp://env:1' };
+  const files = { f: 'dockerEndpoint: tcp://file:1\nport: 1\nlogLevel: warn\n' };
+  const flags = { config: 'f', dockerEndpoint: 'tcp://flag:1', port: '2' };
+  assert.equal(load({ env }).dockerEndpoint, 'tcp://env:1');
+  assert.equal(load({ env, files, flags: { config: 'f' } }).dockerEndpoint, 'tcp://file:1');
+  const { dockerEndpoint, port, logLevel } = load({ env, files, flags });
+  assert.deepEqual({ dockerEndpoint, port, logLevel }, { dockerEndpoint: 'tcp://flag:1', port: 2, logLevel: 'warn' });
+});
+
+test('the file may write a list and a number as YAML does, and may hold nothing but comments', () => {
+  assert.deepEqual(load(withFile('namingSchemes: [plain, kubernetes]')).namingSchemes, ['plain', 'kubernetes']);
+  assert.equal(load(withFile('port: 8080')).port, 8080);
+  assert.equal(load(withFile('port: "8080"')).port, 8080);
+  assert.equal(load(withFile('# nothing\n')).port, 10_350);
+});
+
+test('a bad value is named with its flag, or with its file and key', () => {
+  const bad: [key: string, value: string, problem: RegExp][] = [
+    ['port', '65536', /must be a port number from 0 to 65535, not "65536"$/],
+    ['port', '-1', /port number/],
+    ['port', '1e3', /port number/],
+    ['port', '', /port number/],
+    ['address', 'example.org', /must be an IP address or localhost, not "example.org"$/],
+    ['dockerEndpoint', 'docker.sock', /must be unix:\/\/\/PATH, .*, not "docker.sock"$/],
+    ['nodeName', 'my node', /must be a name without spaces, not "my node"$/],
+    ['nodeName', '', /name without spaces/],
+    ['namingSchemes', 'docker', /must be a list of kubernetes, compose, plain, each at most once, not "docker"$/],
+    ['namingSchemes', 'plain,plain', /each at most once/],
+    ['namingSchemes', 'plain,', /each at most once/],
+    ['namingSchemes', '', /each at most once/],
+    ['streamCreationTimeout', '30', /must be a duration from 1ms to 596h, written as 1m30s, not "30"$/],
+    ['engineTimeout', '0s', /duration from 1ms/],
+    ['engineTimeout', '597h', /to 596h/],
+    ['logLevel', 'INFO', /must be one of error, warn, info, debug, not "INFO"$/],
+    ['logFormat', 'xml', /must be one of json, text, not "xml"$/],
+    ['tlsCertFile', '', /must be the path of a file, not ""$/],
+  ];
+  for (const [key, value, problem] of bad) {
+    const flag = SETTINGS.find(setting => setting.key === key)?.flag ?? '';
+    const byFlag = problemOf({ flags: { [key]: value } });
+    assert.ok(byFlag.startsWith(`${flag}: `), byFlag);
+    assert.match(byFlag, problem);
+    const inFile = problemOf(withFile(`${key}: ${JSON.stringify(value)}`));
+    assert.ok(inFile.startsWith(`f.yaml: ${key}: `), inFile);
+    assert.match(inFile, problem);
+  }
+});
+
+test('values of the wrong kind in the file are named too', () => {
+  for (const line of [
+    'port: 1.5',
+    'port: null',
+    'port:',
+    'port: [1]',
+    'engineTimeout: 10',
+    'nodeName: 5',
+    'address: {}',
+  ]) {
+    const problem = problemOf(withFile(line));
+    assert.ok(problem.startsWith(`f.yaml: ${line.slice(0, line.indexOf(':'))}: must be `), problem);
+  }
+});
+
+test('a malformed DOCKER_HOST is named as such', () => {
+  assert.match(problemOf({ env: { DOCKER_HOST: 'ssh://host' } }), /^DOCKER_HOST: must be unix:.*, not "ssh:\/\/host"$/);
+});
+
+test('only loopback addresses may be listened on', () => {
+  for (const address of ['127.0.0.1', '127.255.3.4', '::1', 'localhost']) {
+    assert.equal(load({ flags: { address } }).address, address);
+  }
+  for (const address of ['0.0.0.0', '::', '10.0.0.1', '128.0.0.1', '::ffff:10.0.0.1', 'fe80::1']) {
+    assert.match(problemOf({ flags: { address } }), new RegExp(`^--address: ${address} is not a loopback address`));
+    assert.match(problemOf(withFile(`address: "${address}"`)), /^f\.yaml: address: .* is not a loopback address/);
+  }
+});
+
+test('keys that are no settings are named with the file, flags in kebab-case and config itself too', () => {
+  for (const key of ['prot', 'docker-endpoint', 'engineTimeoutMs', 'config', 'toString']) {
+    assert.equal(problemOf(withFile(`${key}: x`)), `f.yaml: ${key}: there is no such setting`);
+  }
+});
+
+test('a file that cannot be read, or is no mapping in YAML, is named', () => {
+  assert.match(problemOf({ flags: { config: 'f.yaml' } }), /^--config: cannot read f\.yaml \(ENOENT: no such file/);
+  assert.match(problemOf({ flags: { config: '' } }), /^--config: cannot read {2}\(/);
+  assert.match(problemOf(withFile('a: [')), /^f\.yaml: not valid YAML: .* line 1/);
+  assert.match(problemOf(withFile('port: 1\nport: 2\n')), /^f\.yaml: not valid YAML: .*unique.* line 2/);
+  assert.equal(problemOf(withFile('port: 1\n---\nport: 2\n')), 'f.yaml: holds more than one YAML document');
+  for (const text of ['- port', 'port', '7'])
+    assert.match(problemOf(withFile(text)), /^f\.yaml: must hold settings as/);
+});
+
+test('TLS needs both files, readable, in PEM, and belonging together', () => {
+  const files = { 'cert.pem': CERTIFICATE, 'key.pem': PRIVATE_KEY, 'other.pem': OTHER_KEY, 'text.pem': 'no PEM' };
+  const problem = (tlsCertFile?: string, tlsPrivateKeyFile?: string): string =>
+    problemOf({
+      files,
+      flags: { ...(tlsCertFile && { tlsCertFile }), ...(tlsPrivateKeyFile && { tlsPrivateKeyFile }) },
+    });
+  assert.equal(problem('cert.pem'), '--tls-cert-file: needs --tls-private-key-file too');
+  assert.equal(problem(undefined, 'key.pem'), '--tls-private-key-file: needs --tls-cert-file too');
+  assert.match(problem('gone.pem', 'key.pem'), /^--tls-cert-file: cannot read gone\.pem \(ENOENT/);
+  assert.match(problem('cert.pem', 'gone.pem'), /^--tls-private-key-file: cannot read gone\.pem \(ENOENT/);
+  assert.match(problem('text.pem', 'key.pem'), /^--tls-cert-file: text\.pem holds no certificate/);
+  assert.match(problem('cert.pem', 'text.pem'), /^--tls-private-key-file: text\.pem holds no private key/);
+  assert.match(problem('cert.pem', 'other.pem'), /^--tls-private-key-file: other\.pem is not the key of cert\.pem/);
+});
+
+test('whatever the file holds, the answer is settings or a SettingsError of one line', () => {
+  const yamlLike = fc.array(
+    fc.oneof(
+      fc.constantFrom(
+        'port',
+        'address',
+        'namingSchemes',
+        'engineTimeout',
+        ': ',
+        '\n',
+        '- ',
+        '[',
+        '}',
+        '&a',
+        '*a',
+        '!!x ',
+        '"',
+      ),
+      fc.string(),
+    ),
+  );
+  fc.assert(
+    fc.property(yamlLike, parts => {
+      try {
+        load(withFile(parts.join('')));
+      } catch (cause) {
+        assert.ok(cause instanceof SettingsError, String(cause));
+        assert.doesNotMatch(cause.message, /\n/);
+      }
+    }),
+  );
+});
+
+test('the example in deploy/ holds every setting and loads', () => {
+  const text = readFileSync(join(CHECKOUT, 'deploy', 'execlet.yaml'), 'utf8');
+  load(withFile(text));
+  for (const { key } of SETTINGS) if (key !== undefined) assert.match(text, new RegExp(`^(# ?)?${key}: `, 'm'));
+});

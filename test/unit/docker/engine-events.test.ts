@@ -1,0 +1,36 @@
+import assert from 'node:assert/strict';
+import { Readable } from 'node:stream';
+import { test } from 'node:test';
+import { parseEvent, readEvents, type EngineEvent } from '../../../src/docker/engine-events.ts';
+
+const execDie =
+  '{"status":"exec_die","id":"c1","Type":"container","Action":"exec_die","Actor":{"ID":"c1","Attributes":{"execID":"e1","exitCode":"42","name":"web"}},"scope":"local","time":1}\n';
+const start = '{"Type":"container","Action":"start","Actor":{"ID":"c1","Attributes":{"image":"x","name":"web"}}}\n';
+
+async function read(chunks: readonly Buffer[]): Promise<EngineEvent[]> {
+  const events: EngineEvent[] = [];
+  await readEvents(Readable.from(chunks), event => events.push(event));
+  return events;
+}
+
+test('reads events however the stream is cut', async () => {
+  const bytes = Buffer.from(start + execDie + start);
+  const expected = [
+    { action: 'start', containerId: 'c1' },
+    { action: 'exec_die', execId: 'e1', exitCode: 42 },
+    { action: 'start', containerId: 'c1' },
+  ];
+  assert.deepEqual(await read([bytes]), expected);
+  assert.deepEqual(await read(Array.from(bytes, byte => Buffer.from([byte]))), expected);
+});
+
+test('ignores what is none of ours', () => {
+  assert.equal(parseEvent(''), undefined);
+  assert.equal(parseEvent('{"Action":"exec_create: ls -l","Actor":{"ID":"c1"}}'), undefined);
+  assert.equal(parseEvent('{"Action":"exec_die","Actor":{"ID":"c1","Attributes":{}}}'), undefined);
+});
+
+test('a line without end is refused, not collected', async () => {
+  const endless = Array.from({ length: 6 }, () => Buffer.alloc(1024 * 1024, 'x'));
+  await assert.rejects(read(endless), /an event of more than/);
+});

@@ -1,0 +1,51 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { HeldInput } from '../../../src/remotecommand/held-input.ts';
+
+function collector(): { text: string; ended: number; data(chunk: Buffer): boolean; end(): void } {
+  return {
+    text: '',
+    ended: 0,
+    data(chunk) {
+      this.text += chunk.toString();
+      return true;
+    },
+    end() {
+      this.ended += 1;
+    },
+  };
+}
+
+test('holds what comes early, in order, and says when it holds enough', () => {
+  let resumed = 0;
+  const input = new HeldInput({ highWaterMarkBytes: 4, onResume: () => (resumed += 1) });
+  assert.equal(input.push(Buffer.from('ab')), true);
+  assert.equal(input.push(Buffer.from('cd')), false);
+  const consumer = collector();
+  input.consume(consumer);
+  assert.equal(consumer.text, 'abcd');
+  assert.equal(resumed, 1);
+  input.push(Buffer.from('e'));
+  input.end();
+  input.end();
+  input.push(Buffer.from('late'));
+  assert.deepEqual([consumer.text, consumer.ended], ['abcde', 1]);
+});
+
+test('an end that came before the consumer is delivered after the data', () => {
+  const input = new HeldInput({ highWaterMarkBytes: 100, onResume: () => undefined });
+  input.push(Buffer.from('x'));
+  input.end();
+  const consumer = collector();
+  input.consume(consumer);
+  assert.deepEqual([consumer.text, consumer.ended], ['x', 1]);
+});
+
+test('discarded input is read on and dropped', () => {
+  let resumed = 0;
+  const input = new HeldInput({ highWaterMarkBytes: 1, onResume: () => (resumed += 1) });
+  assert.equal(input.push(Buffer.from('x')), false);
+  input.discard();
+  assert.equal(resumed, 1);
+  assert.equal(input.push(Buffer.from('y')), true);
+});
