@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import type { ReadStream, WriteStream } from 'node:tty';
 
 /** A terminal's size in character cells. */
@@ -31,6 +32,9 @@ export class LocalTerminal {
     process.on('exit', this.stop);
     for (const signal of ENDING_SIGNALS) process.on(signal, this.#onSignal);
     this.#input.setRawMode(true);
+    // Node's raw mode still turns a line feed into a carriage return and a line feed, but for the programs at the other end it
+    // moves the cursor straight down. Leaving raw mode puts this back too. Without stty full-screen programs look wrong, no more.
+    spawnSync('stty', ['-opost'], { stdio: [this.#input.fd, 'ignore', 'ignore'] });
     const output = this.#output;
     if (output === undefined) return;
     this.#onResize = () => {

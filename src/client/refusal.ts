@@ -54,16 +54,24 @@ async function bodyStart(response: IncomingMessage): Promise<string> {
   return Buffer.concat(chunks).toString('utf8');
 }
 
-const REMEDIES = new Map([
-  ['ECONNREFUSED', 'nothing listens there: is `execlet serve` running? (--server says where)'],
-  ['ECONNRESET', 'the connection was reset (does the server speak TLS? then --server https://…)'],
-  ['EPROTO', 'no TLS (does the server speak plain HTTP? then --server http://…)'],
-  ['ENOTFOUND', 'no such host'],
+const CA_HINT = ' (--certificate-authority names the CA to trust)';
+
+const EXPLANATIONS = new Map<string, (said: string) => string>([
+  ['ECONNREFUSED', () => 'nothing listens there: is `execlet serve` running? (--server says where)'],
+  ['ECONNRESET', () => 'the connection was reset (does the server speak TLS? then --server https://…)'],
+  ['EPROTO', () => 'no TLS (does the server speak plain HTTP? then --server http://…)'],
+  ['ENOTFOUND', () => 'no such host'],
+  ['DEPTH_ZERO_SELF_SIGNED_CERT', said => said + CA_HINT],
+  ['SELF_SIGNED_CERT_IN_CHAIN', said => said + CA_HINT],
+  ['UNABLE_TO_GET_ISSUER_CERT_LOCALLY', said => said + CA_HINT],
+  ['UNABLE_TO_VERIFY_LEAF_SIGNATURE', said => said + CA_HINT],
+  ['ERR_TLS_CERT_ALTNAME_INVALID', said => `${said.trim()} (--tls-server-name says which name to expect)`],
 ]);
 
 /** The failure to get any answer: Node's error, and for the usual ones what to try. */
 export function connectFailure(error: unknown, { server }: Connection): ClientError {
   const code = error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
-  const why = REMEDIES.get(code) ?? messageOf(error);
+  const said = messageOf(error);
+  const why = EXPLANATIONS.get(code)?.(said) ?? said;
   return new ClientError(`cannot reach ${server.origin}: ${why}`, { cause: error });
 }

@@ -12,8 +12,6 @@ const MAX_UNSENT_ANSWER_BYTES = 16 * 1024;
 const MAX_REFUSED_STREAMS = 1_000;
 /** For the GOAWAY to reach a peer that broke the protocol. */
 const DESTROY_AFTER_VIOLATION_MS = 1_000;
-/** Payloads up to this size are copied behind their header: cheaper than a second entry in the socket's queue. */
-const MAX_COPIED_PAYLOAD_BYTES = 1024;
 const LAST_PING_ID = 0xffff_fffe;
 
 export interface SpdyConnectionOptions {
@@ -263,13 +261,8 @@ export class SpdyConnection {
     this.#corkThisTick();
     for (let offset = 0; offset < chunk.length; offset += MAX_DATA_PAYLOAD_BYTES) {
       const payload = chunk.subarray(offset, offset + MAX_DATA_PAYLOAD_BYTES);
-      const header = encodeDataHeader(streamId, payload.length, false);
-      if (payload.length <= MAX_COPIED_PAYLOAD_BYTES) {
-        this.#socket.write(Buffer.concat([header, payload]));
-      } else {
-        this.#socket.write(header);
-        this.#socket.write(payload);
-      }
+      this.#socket.write(encodeDataHeader(streamId, payload.length, false));
+      this.#socket.write(payload);
     }
     // The socket promises 'drain' only past its own mark: without that promise "false" would never be taken back.
     const blocked = this.#socket.writableLength >= this.#options.highWaterMarkBytes && this.#socket.writableNeedDrain;

@@ -107,7 +107,7 @@ function execTests(kubectl: Kubectl, transport: Transport): void {
       rows: 45,
       env: client.env(),
     });
-    await terminal.expect(/# $/);
+    await terminal.expect(/# /);
     // The size is on its way while the shell may already be at its prompt.
     terminal.type('until [ "$(stty size)" = "45 123" ]; do sleep 0.1; done; echo is; stty size\r');
     await terminal.expect(/is\r\n45 123\r\n/);

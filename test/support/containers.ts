@@ -98,9 +98,9 @@ export function uniqueName(prefix = 'execlet-test'): string {
 
 /** A client for `unix:///path` or `tcp://host:port`. */
 export function dockerClient(dockerHost: string): Docker {
-  const url = new URL(dockerHost);
-  if (url.protocol === 'unix:') return new Docker({ socketPath: url.pathname });
-  if (url.protocol === 'tcp:') return new Docker({ protocol: 'http', host: url.hostname, port: url.port || 2375 });
+  const url = URL.parse(dockerHost);
+  if (url?.protocol === 'unix:') return new Docker({ socketPath: url.pathname });
+  if (url?.protocol === 'tcp:') return new Docker({ protocol: 'http', host: url.hostname, port: url.port || 2375 });
   throw new Error(`${dockerHost}: the tests speak to an Engine at unix:///path or tcp://host:port only`);
 }
 

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { access } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import type Docker from 'dockerode';
 import { findStaticBusybox, followToEnd, importBusybox } from './busybox-image.ts';
@@ -36,30 +35,38 @@ export interface TestEngine {
 }
 
 /**
- * An Engine to test with, the first of: the one at EXECLET_TEST_DOCKER_HOST; a private dockerd, for root (which apt
- * installs on Debian); the one at DOCKER_HOST or the default socket. It is cleaned up also when the process crashes.
+ * An Engine to test with, the first of: the one at EXECLET_TEST_DOCKER_HOST; a private dockerd, for root; the one that
+ * answers at DOCKER_HOST or the default socket; a private dockerd that apt installs first, for root on Debian. So a machine
+ * that has Docker gets nothing installed. The Engine is cleaned up also when the process crashes.
  *
  * @throws where there is none, with what to do
  */
 export async function startTestEngine(env: NodeJS.ProcessEnv = process.env): Promise<TestEngine> {
   const chosen = env.EXECLET_TEST_DOCKER_HOST;
   if (chosen !== undefined && chosen !== '') return borrowEngine(chosen);
-  const dockerd = await findDockerd();
-  if (dockerd !== undefined) return startPrivateEngine(dockerd);
-  const running = env.DOCKER_HOST ?? (await defaultDockerHost());
-  if (running !== undefined) return borrowEngine(running);
+  const isRoot = process.getuid?.() === 0;
+  const present = isRoot ? await findExecutable('dockerd') : undefined;
+  if (present !== undefined) return startPrivateEngine(present);
+  const running = env.DOCKER_HOST ?? `unix://${DEFAULT_SOCKET}`;
+  if (await answers(running)) return borrowEngine(running);
+  if (isRoot && (await canInstallPackages())) {
+    await installPackages(['docker.io', 'busybox-static']);
+    const installed = await findExecutable('dockerd');
+    if (installed !== undefined) return startPrivateEngine(installed);
+  }
   throw new Error(
     'The tests need a Docker Engine. Run them as root with dockerd on PATH (on Debian they install it by themselves), ' +
       'or start an Engine and set EXECLET_TEST_DOCKER_HOST=unix:///path/to/docker.sock.',
   );
 }
 
-async function findDockerd(): Promise<string | undefined> {
-  if (process.getuid?.() !== 0) return undefined;
-  const dockerd = await findExecutable('dockerd');
-  if (dockerd !== undefined || !(await canInstallPackages())) return dockerd;
-  await installPackages(['docker.io', 'busybox-static']);
-  return findExecutable('dockerd');
+async function answers(dockerHost: string): Promise<boolean> {
+  return dockerClient(dockerHost)
+    .ping()
+    .then(
+      () => true,
+      () => false,
+    );
 }
 
 async function startPrivateEngine(dockerd: string): Promise<TestEngine> {
@@ -164,11 +171,4 @@ async function sweepDeadRuns(docker: Docker, dockerHost: string): Promise<void> 
     if (host !== hostname() || (await isRunning({ pid: Number(pid), startTime }))) continue;
     await removeLabelled(dockerHost, `${RUN_LABEL}=${run}`);
   }
-}
-
-async function defaultDockerHost(): Promise<string | undefined> {
-  return access(DEFAULT_SOCKET).then(
-    () => `unix://${DEFAULT_SOCKET}`,
-    () => undefined,
-  );
 }

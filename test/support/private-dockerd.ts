@@ -7,7 +7,7 @@ import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import Docker from 'dockerode';
 import { leaveToJanitor } from './cleanup.ts';
-import { mustRun } from './command.ts';
+import { runCommand } from './command.ts';
 import {
   isRunning,
   killProcesses,
@@ -85,7 +85,7 @@ export class PrivateDockerd {
     await killProcesses((await engineProcesses(this.directory)).filter(({ argv }) => !isShim(argv)));
   }
 
-  /** Stops dockerd as an administrator would: it ends its containers first. Takes 2 s or more. */
+  /** Stops dockerd as an administrator would: it ends its containers first. Takes a second or more. */
   async terminate(): Promise<void> {
     const running = await readProcess(this.#pid());
     sendSignal(this.#pid(), 'SIGTERM');
@@ -155,10 +155,10 @@ export async function removeDockerd(directory: string): Promise<void> {
   await killProcesses(withDescendants(await engineProcesses(directory), all));
   // Deepest first: a mount can only go when nothing is mounted in it.
   for (const mountPoint of (await mountPointsBelow(directory)).sort().reverse()) {
-    await mustRun('umount', ['--lazy', mountPoint]);
+    await runCommand('umount', ['--lazy', mountPoint]); // Another run may be sweeping too, and have been faster.
   }
   await removeTraces(directory);
-  await rm(directory, { recursive: true, force: true });
+  await rm(directory, { recursive: true, force: true, maxRetries: 3 });
 }
 
 async function makeDirectory(): Promise<string> {

@@ -1,4 +1,5 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
 /** A process of this host, as /proc shows it. */
@@ -51,7 +52,16 @@ export async function isRunning({ pid, startTime }: Pick<HostProcess, 'pid' | 's
 /** Kills the processes and waits until they are gone. */
 export async function killProcesses(processes: readonly HostProcess[]): Promise<void> {
   for (const process of processes) if (await isRunning(process)) sendSignal(process.pid, 'SIGKILL');
+  for (const process of processes) await thaw(process);
   for (const process of processes) await untilGone(process);
+}
+
+/** A process of a paused container does not even die under control groups of version 1; those of version 2 know better. */
+async function thaw({ pid }: HostProcess): Promise<void> {
+  const cgroups = await readFile(`/proc/${pid}/cgroup`, 'utf8').catch(() => '');
+  const [, path = '/'] = /^\d+:freezer:(.*)$/m.exec(cgroups) ?? [];
+  if (path === '/') return;
+  await writeFile(join('/sys/fs/cgroup/freezer', path, 'freezer.state'), 'THAWED').catch(() => undefined); // it ended
 }
 
 /** Waits until the process has ended. /proc tells nobody when that is, so it is asked again and again. */

@@ -51,6 +51,8 @@ test('a terminal is raw while the command runs: keys and sizes go to it, and the
   terminal.type('\u0003');
   assert.equal(await session.next(), '\0\u0003', 'Ctrl-C is a key for the command');
   const socket = await session.socket;
+  socket.send(onChannel(1, '[one\ntwo]'));
+  await terminal.expect(/\[one\ntwo\]/); // a line feed is only that
   socket.send(onChannel(3, exitStatus(7)));
   socket.close(1000);
   await terminal.expect(/ended 7/);

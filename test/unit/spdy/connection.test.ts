@@ -38,6 +38,7 @@ interface Harness {
   readonly connection: SpdyConnection;
   readonly client: SpdyClient;
   readonly socket: Socket;
+  readonly theirs: Socket;
   readonly streams: SpdyStream[];
   /** What each stream's consumer was told: payload, `end`, `reset N`. */
   readonly heard: Map<number, string[]>;
@@ -84,7 +85,7 @@ async function start(
   });
   const client = new SpdyClient(theirs);
   connection.start(head);
-  return { connection, client, socket: ours, streams, heard, closed, counts };
+  return { connection, client, socket: ours, theirs, streams, heard, closed, counts };
 }
 
 function only<T>(items: readonly T[]): T {
@@ -330,34 +331,25 @@ describe('data', { timeout }, () => {
 
   for (const highWaterMarkBytes of [256 * 1024, 1]) {
     test(`a client that does not read stops the writer at ${highWaterMarkBytes} bytes, and onDrain lets it go on`, async t => {
-      const drained: (() => void)[] = [];
-      const { client, connection, socket, streams } = await start(t, {
-        highWaterMarkBytes,
-        onDrain: () => drained.shift()?.(),
-      });
+      let drained = (): void => undefined;
+      const { client, connection, socket, streams } = await start(t, { highWaterMarkBytes, onDrain: () => drained() });
       const stream = await client.open({ n: 'a' });
       client.pause();
       const chunk = Buffer.alloc(40_000, 'x');
       let written = 0;
-      const writeUntilBlocked = (): void => {
+      let drain: Promise<'drained'>;
+      do {
         do written += chunk.length;
         while (only(streams).write(chunk));
-      };
-      // The kernel takes a few megabytes at once; only a queue that stays is a full one.
-      let full = false;
-      while (!full) {
-        writeUntilBlocked();
         assert.ok(socket.writableLength < Math.max(highWaterMarkBytes, socket.writableHighWaterMark) + 50_000);
-        const drain = new Promise<void>(resolve => drained.push(resolve));
-        const kernelIsFull = connection.writtenOut();
-        full = await Promise.race([drain.then(() => false), turns(20).then(() => true)]);
-        void kernelIsFull;
-      }
+        drain = new Promise(resolve => (drained = () => resolve('drained')));
+        // The kernel takes a few megabytes; only when it takes no more has the client's silence reached us.
+      } while ((await Promise.race([drain, turns(20)])) === 'drained');
       client.resume();
+      await drain;
       await connection.writtenOut();
       only(streams).end();
       assert.equal((await stream.ended()).length, written);
-      assert.equal(drained.length, 0, 'the blocked writer was told');
     });
   }
 
@@ -394,7 +386,7 @@ describe('data', { timeout }, () => {
     assert.equal(await client.ping(), true);
   });
 
-  test('a consumer may pause while the first bytes are read', async t => {
+  test('pause stops everything, PINGs too', async t => {
     const { connection, client } = await start(t);
     connection.pause();
     const ponged = client.ping();
@@ -459,10 +451,9 @@ describe('ends', { timeout }, () => {
   });
 
   test('a reset of the transport is told with its error', async t => {
-    const { client, closed } = await start(t);
+    const { client, closed, theirs } = await start(t);
     await client.open({ streamtype: 'error' });
-    assert.ok(client.socket instanceof Object && 'resetAndDestroy' in client.socket);
-    (client.socket as Socket).resetAndDestroy();
+    theirs.resetAndDestroy();
     assert.match(String(await closed), /ECONNRESET/);
   });
 
@@ -622,14 +613,14 @@ describe('violations', { timeout }, () => {
     assert.equal(client.frames.filter(({ kind }) => kind === 'RST_STREAM').length, 1_000);
   });
 
-  test('10 000 streams that end are served', async t => {
+  test('2 000 streams that end are served', async t => {
     const { client } = await start(t, {
       onStream: stream => {
         stream.end();
         return true;
       },
     });
-    for (let count = 0; count < 10_000; count += 1) await client.openUnanswered({ n: '' }, { fin: true });
+    for (let count = 0; count < 2_000; count += 1) await client.openUnanswered({ n: '' }, { fin: true });
     assert.equal(await client.ping(), true);
     assert.equal(client.frames.filter(({ kind }) => kind === 'RST_STREAM').length, 0);
   });
