@@ -7,6 +7,8 @@ export interface TerminalSize {
   readonly height: number;
 }
 
+type TerminalInput = ReadStream & { readonly fd: number };
+
 /** The signals that end a process and leave it time to put the terminal back. */
 const ENDING_SIGNALS = ['SIGHUP', 'SIGINT', 'SIGTERM'] as const;
 
@@ -17,12 +19,12 @@ const ENDING_SIGNALS = ['SIGHUP', 'SIGINT', 'SIGTERM'] as const;
  * a terminal left raw shows nothing that is typed.
  */
 export class LocalTerminal {
-  readonly #input: ReadStream;
+  readonly #input: TerminalInput;
   readonly #output: WriteStream | undefined;
   #onResize: (() => void) | undefined;
 
   /** `output` tells the size, where the output is a terminal too; else the command is told none, as with kubectl. */
-  constructor({ input, output }: { input: ReadStream; output?: WriteStream | undefined }) {
+  constructor({ input, output }: { input: TerminalInput; output?: WriteStream | undefined }) {
     this.#input = input;
     this.#output = output;
   }

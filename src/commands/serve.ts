@@ -54,7 +54,7 @@ export function startFailure(cause: unknown, { address, port }: Settings): strin
 }
 
 /** Resolves with the first SIGTERM or SIGINT; the second ends the process at once. */
-function stopSignal(): Promise<NodeJS.Signals> {
+export function stopSignal(): Promise<NodeJS.Signals> {
   const { promise, resolve } = Promise.withResolvers<NodeJS.Signals>();
   let asked = false;
   const onSignal = (signal: NodeJS.Signals): void => {
