@@ -208,7 +208,7 @@ export class ContainerWatch {
     const createdAt = new Date(container.Created * 1000);
     this.#register(gone, {
       ref: name.ref,
-      ...(name.podUid !== undefined && { podUid: name.podUid }),
+      podUid: name.podUid,
       scheme: name.scheme,
       containerId,
       engineName,

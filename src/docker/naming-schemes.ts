@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { ContainerRef } from '../exec/handler-registry.ts';
 
 /** What a naming scheme reads of a container. */
@@ -11,13 +12,13 @@ export interface NameableContainer {
 export interface ContainerName {
   readonly scheme: NamingScheme;
   readonly ref: ContainerRef;
-  readonly podUid?: string;
+  readonly podUid: string;
   readonly attempt: number;
 }
 
 export type NamingScheme = 'kubernetes' | 'compose' | 'plain';
 
-type NameOf = (container: NameableContainer) => Omit<ContainerName, 'scheme'> | undefined;
+type NameOf = (container: NameableContainer) => { ref: ContainerRef; podUid?: string; attempt?: number } | undefined;
 
 const SCHEMES: Readonly<Record<NamingScheme, NameOf>> = {
   /** The labels of dockershim and cri-dockerd. */
@@ -40,12 +41,12 @@ const SCHEMES: Readonly<Record<NamingScheme, NameOf>> = {
       service === undefined ? '' : `${service}-${number}`,
       service,
     );
-    return ref && { ref, attempt: 0 };
+    return ref && { ref };
   },
 
   plain: ({ engineName }) => {
     const ref = refOf('default', engineName, engineName);
-    return ref && { ref, attempt: 0 };
+    return ref && { ref };
   },
 };
 
@@ -60,9 +61,17 @@ export function nameContainer(
   if (container.labels['io.kubernetes.docker.type'] === 'podsandbox') return undefined;
   for (const scheme of schemes) {
     const name = SCHEMES[scheme](container);
-    if (name !== undefined) return { scheme, ...name };
+    if (name !== undefined) return { scheme, podUid: derivedUid(name.ref), attempt: 0, ...name };
   }
   return undefined;
+}
+
+/** A UID for pods that nobody gave one: the same for all containers of a pod, and for as long as it keeps its name. */
+function derivedUid({ namespace, pod }: ContainerRef): string {
+  const hex = createHash('sha256').update(`${namespace}/${pod}`).digest('hex');
+  return [hex.slice(0, 8), hex.slice(8, 12), `8${hex.slice(13, 16)}`, `8${hex.slice(17, 20)}`, hex.slice(20, 32)].join(
+    '-',
+  );
 }
 
 /** Labels can come from an image, so they may hold anything: what could not stand in a request's path names nothing. */

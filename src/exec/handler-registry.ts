@@ -12,7 +12,8 @@ export interface ContainerRef {
 /** A running container that a naming scheme could name. */
 export interface RegisteredContainer {
   readonly ref: ContainerRef;
-  readonly podUid?: string;
+  /** Derived from the pod's name where the naming scheme knows no UID. */
+  readonly podUid: string;
   /** The naming scheme that named it. */
   readonly scheme: string;
   readonly containerId: string;

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import type { RegisteredContainer } from '../exec/handler-registry.ts';
 
 /** A Pod of the Kubernetes API, with the fields that a registry of running containers can fill. */
@@ -50,7 +49,7 @@ export function podsOf(containers: readonly RegisteredContainer[], nodeName: str
   const pods = new Map<string, Map<string, RegisteredContainer>>();
   for (const container of containers) {
     const { namespace, pod, container: name } = container.ref;
-    const key = [namespace, pod, container.podUid ?? ''].join('\0');
+    const key = [namespace, pod, container.podUid].join('\0');
     const members = pods.get(key) ?? new Map<string, RegisteredContainer>();
     pods.set(key, members);
     if (!members.has(name)) members.set(name, container);
@@ -86,7 +85,7 @@ function podOf(first: RegisteredContainer, containers: readonly RegisteredContai
     metadata: {
       name: first.ref.pod,
       namespace: first.ref.namespace,
-      uid: first.podUid ?? uidOf(first.containerId),
+      uid: first.podUid,
       resourceVersion: String(Math.max(1, ...starts)),
       creationTimestamp: timestamp(Math.min(...created)),
       labels: {},
@@ -121,10 +120,4 @@ function statusOf(container: RegisteredContainer): ContainerStatus {
 /** Kubernetes writes whole seconds; Go's decoders refuse nothing else, but people compare. */
 function timestamp(ms: number): string {
   return `${new Date(ms).toISOString().slice(0, 19)}Z`;
-}
-
-/** A container that nobody gave a pod UID always gets the same one: a UUID of version 8 (RFC 9562), made from its id. */
-function uidOf(containerId: string): string {
-  const hex = createHash('sha256').update(containerId).digest('hex');
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-8${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
 }

@@ -12,6 +12,7 @@ export function fakeContainer(
   const containerId = `${namespace}-${pod}-${container}`;
   return {
     ref: { namespace, pod, container },
+    podUid: `uid-of-${namespace}-${pod}`,
     scheme: 'kubernetes',
     containerId,
     engineName: `k8s_${container}_${pod}_${namespace}`,

@@ -39,14 +39,6 @@ test('shows one container where several claim its name: the one that an exec rea
   );
 });
 
-test('a pod without a UID always gets the same one, in the form of a UUID', () => {
-  const uidOf = (containerId: string): string | undefined =>
-    podsOf([fakeContainer('a', 'web', 'one', { containerId })], 'node-1')[0]?.metadata.uid;
-  assert.match(uidOf('id') ?? '', /^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}$/);
-  assert.equal(uidOf('id'), uidOf('id'));
-  assert.notEqual(uidOf('id'), uidOf('other'));
-});
-
 test('fills a Pod as the Kubernetes API does', () => {
   const containers = [
     fakeContainer('a', 'web', 'one', { podUid: 'u1', containerId: 'c1', attempt: 3 }),

@@ -257,6 +257,7 @@ describe('streams', { timeout }, () => {
     stream.end();
     await stream.write('after FIN');
     stream.end();
+    await client.ping();
     only(streams).write(Buffer.from('out'));
     only(streams).end();
     only(streams).write(Buffer.from('after FIN'));
@@ -532,6 +533,17 @@ describe('ends', { timeout }, () => {
     assert.equal(only(streams).write(Buffer.from('x')), true);
   });
 
+  test('writtenOut does not outlive a socket that is destroyed between its end and its last byte', async t => {
+    const { client, connection, streams } = await start(t);
+    await client.open({ streamtype: 'stdout' });
+    client.pause();
+    only(streams).write(Buffer.alloc(20 * 1024 * 1024));
+    connection.end();
+    const written = connection.writtenOut();
+    connection.destroy();
+    await written;
+  });
+
   test('calls after the end do nothing', async t => {
     const { connection, client, streams, counts } = await start(t);
     await client.open({ streamtype: 'error' });
@@ -593,6 +605,21 @@ describe('violations', { timeout }, () => {
       );
     });
   }
+
+  test('what a violator goes on sending is read, also where its input had stopped the connection', async t => {
+    const { client, closed, socket, connection } = await start(t, {
+      onStream: stream => {
+        stream.consume({ data: () => false, end: () => undefined });
+        return true;
+      },
+    });
+    const { id } = await client.open({ streamtype: 'stdin' });
+    client.raw(Buffer.concat([dataFrame(id, Buffer.from('x'), false), controlFrame(10, 0, words(1))]));
+    assert.equal((await closed)?.name, 'SpdyError');
+    assert.equal(socket.isPaused(), false);
+    client.end();
+    await connection.whenClosed();
+  });
 
   test('a violator that neither reads nor closes is destroyed', async t => {
     const { client, closed, connection, streams } = await start(t);
