@@ -1,5 +1,4 @@
 import type { IncomingMessage } from 'node:http';
-import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { WebSocket, WebSocketServer, type RawData } from 'ws';
 import type { ExecOutcome, ExecStreams, OutputSink, RemoteCommandConnection } from '../exec/connection.ts';
@@ -81,6 +80,7 @@ class WebSocketConnection implements RemoteCommandConnection {
   readonly #protocol: StreamProtocol;
   readonly #limits: ConnectionLimits;
   readonly #closing = new AbortController();
+  readonly #socketClosed = Promise.withResolvers<undefined>();
   readonly #stdin: HeldInput;
   readonly #sizes = new TerminalSizes();
   readonly #wanted: WantedStreams;
@@ -105,7 +105,10 @@ class WebSocketConnection implements RemoteCommandConnection {
     };
     webSocket.on('message', message => this.#receive(message));
     webSocket.on('error', cause => this.#abort(new SessionEnded('protocol_error', cause.message, { cause })));
-    webSocket.on('close', () => this.#abort(new SessionEnded('client_gone', 'the client closed the connection')));
+    webSocket.on('close', () => {
+      this.#abort(new SessionEnded('client_gone', 'the client closed the connection'));
+      this.#socketClosed.resolve(undefined);
+    });
     // "The connection is up", as the kubelet says it: an empty payload on the lowest output that was asked for.
     this.#send(wanted.stdout ? CHANNEL.stdout : wanted.stderr ? CHANNEL.stderr : CHANNEL.error, EMPTY);
   }
@@ -114,11 +117,8 @@ class WebSocketConnection implements RemoteCommandConnection {
     this.#stdin.discard(); // unread input at close time would make the kernel reset the connection and drop output
     const status = encodeStatus(outcome, this.#protocol);
     await this.#delivered(status);
-    if (this.#webSocket.readyState !== WebSocket.CLOSED) {
-      const closed = once(this.#webSocket, 'close');
-      this.#webSocket.close(NORMAL_CLOSURE); // ws itself destroys the socket after closeTimeout
-      await closed;
-    }
+    this.#webSocket.close(NORMAL_CLOSURE); // ws itself destroys the socket after closeTimeout
+    await this.#socketClosed.promise;
   }
 
   /** Sends the status and waits until the kernel has taken it, with everything before it, or the peer is gone. */

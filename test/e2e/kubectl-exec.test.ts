@@ -99,7 +99,7 @@ function execTests(kubectl: Kubectl, transport: Transport): void {
     assert.match(stderr, /container (nobody is not valid for pod web|not found \("nobody"\))/);
   });
 
-  test('a terminal has the size of ours, follows it, and gives the exit code', async () => {
+  test('a terminal has the size of ours, follows it, and gives the exit code', async context => {
     const before = daemon.sessionsEnded().length;
     const client = await kubectl.against({ server: daemon.url, transport });
     const terminal = await Terminal.open(client.commandLine(['exec', '-it', 'web', '--', 'sh']), {
@@ -107,6 +107,7 @@ function execTests(kubectl: Kubectl, transport: Transport): void {
       rows: 45,
       env: client.env(),
     });
+    context.after(() => terminal.close());
     await terminal.expect(/# /);
     // The size is on its way while the shell may already be at its prompt.
     terminal.type('until [ "$(stty size)" = "45 123" ]; do sleep 0.1; done; echo is; stty size\r');

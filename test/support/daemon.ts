@@ -2,7 +2,6 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { CHECKOUT } from './checkout.ts';
 import { leaveToJanitor } from './cleanup.ts';
@@ -58,11 +57,7 @@ export class Daemon {
     this.#output = of.output;
   }
 
-  /**
-   * Resolves when the daemon listens and knows the containers of its Engine, or has said that the Engine does not answer.
-   *
-   * @throws with what the daemon said when it ends before that
-   */
+  /** Resolves at the ready line; rejects with what the daemon said when it ends before that. */
   static async start({ engine, args = [], env = {} }: DaemonOptions): Promise<Daemon> {
     const child = spawn(
       process.execPath,
@@ -89,15 +84,7 @@ export class Daemon {
       await exited;
       throw new Error(`the daemon did not become ready: ${ready}${output.tail()}`);
     }
-    const daemon = new Daemon({ ...parsed.data, pid, exited, child, output });
-    const withoutEngine = (): boolean => daemon.log.some(({ message }) => message === 'engine unavailable');
-    await daemon.#untilReadyOr(withoutEngine, START_TIMEOUT_MS);
-    return daemon;
-  }
-
-  /** Waits until `/readyz` says yes. */
-  async ready(timeoutMs = START_TIMEOUT_MS): Promise<void> {
-    await this.#untilReadyOr(() => false, timeoutMs);
+    return new Daemon({ ...parsed.data, pid, exited, child, output });
   }
 
   /** The first line of the log, past or to come, that satisfies the predicate. */
@@ -138,17 +125,6 @@ export class Daemon {
   async kill(): Promise<void> {
     this.#child.kill('SIGKILL');
     await this.exited;
-  }
-
-  async #untilReadyOr(settled: () => boolean, timeoutMs: number): Promise<void> {
-    const deadline = Date.now() + timeoutMs;
-    while (!settled()) {
-      const response = await fetch(`${this.url}/readyz?verbose`);
-      const checks = await response.text();
-      if (response.ok) return;
-      if (Date.now() > deadline) throw new Error(`the daemon is not ready: ${checks}${this.stderrTail()}`);
-      await delay(20);
-    }
   }
 }
 

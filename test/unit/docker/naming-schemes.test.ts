@@ -48,7 +48,8 @@ test('plain: the name of the container is both pod and container', () => {
 });
 
 test('a pod without a UID always gets the same one, in the form of a UUID', () => {
-  const uidOf = (engineName: string): string | undefined => nameContainer({ engineName, labels: {} }, ['plain'])?.podUid;
+  const uidOf = (engineName: string): string | undefined =>
+    nameContainer({ engineName, labels: {} }, ['plain'])?.podUid;
   assert.match(uidOf('box') ?? '', /^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}$/);
   assert.equal(uidOf('box'), uidOf('box'));
   assert.notEqual(uidOf('box'), uidOf('other'));
