@@ -62,7 +62,7 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
 
   let stopping = false;
   const engineProblem = (): string | undefined =>
-    watch.inSync ? undefined : `the Engine at ${settings.dockerEndpoint} does not answer`;
+    watch.inSync ? undefined : `the Engine at ${settings.dockerEndpoint.text} does not answer`;
   const sessions = new SessionTable();
   const exec = new ExecService({
     registry,
@@ -110,7 +110,7 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
       const ended = sessions.endAll(new SessionEnded('drain', 'execlet is stopping'));
       await Promise.race([ended, delay(STOP_TIMEOUT_MS, undefined, { ref: false })]);
       server.destroy();
-      await watch.stop();
+      watch.stop();
     },
   };
 }

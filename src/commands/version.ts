@@ -1,8 +1,8 @@
-import { request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { text } from 'node:stream/consumers';
 import { Command } from 'commander';
-import { defaultEndpoint, isEndpoint } from '../config/endpoint.ts';
+import { defaultEndpoint, parseEndpoint, type Endpoint } from '../config/endpoint.ts';
 import { SettingsError } from '../config/settings-error.ts';
 import { VERSION } from '../version.ts';
 
@@ -17,49 +17,44 @@ export function versionCommand(): Command {
       'where the Docker Engine listens (default: DOCKER_HOST, then unix:///var/run/docker.sock)',
     )
     .action(async ({ dockerEndpoint }: { dockerEndpoint?: string }) => {
-      const endpoint = dockerEndpoint ?? defaultEndpoint(process.env);
-      if (!isEndpoint(endpoint)) {
+      const text = dockerEndpoint ?? defaultEndpoint(process.env);
+      const endpoint = parseEndpoint(text);
+      if (endpoint === undefined) {
         const source = dockerEndpoint === undefined ? 'DOCKER_HOST' : '--docker-endpoint';
-        throw new SettingsError(`${source}: ${JSON.stringify(endpoint)} is not an endpoint of the Engine`);
+        throw new SettingsError(`${source}: ${JSON.stringify(text)} is not an endpoint of the Engine`);
       }
       process.stdout.write(`execlet ${VERSION}\nNode ${process.version}\nEngine ${await engineVersion(endpoint)}\n`);
     });
 }
 
 /** The Engine's version, or why there is none to tell. */
-async function engineVersion(endpoint: string): Promise<string> {
+async function engineVersion(endpoint: Endpoint): Promise<string> {
   try {
     const { Version: version, ApiVersion: apiVersion } = await askEngine(endpoint);
-    if (typeof version !== 'string' || typeof apiVersion !== 'string') return `unknown: ${endpoint} is not an Engine`;
-    return `${version} (API ${apiVersion}) at ${endpoint}`;
+    if (typeof version !== 'string' || typeof apiVersion !== 'string')
+      return `unknown: ${endpoint.text} is not an Engine`;
+    return `${version} (API ${apiVersion}) at ${endpoint.text}`;
   } catch (cause) {
-    return `unknown: ${endpoint} does not answer (${cause instanceof Error ? describe(cause) : String(cause)})`;
+    return `unknown: ${endpoint.text} does not answer (${cause instanceof Error ? describe(cause) : String(cause)})`;
   }
 }
 
 /** The fields of the answer to `/version`. A plain request, since dockerode takes longer to load than to ask. */
-async function askEngine(endpoint: string): Promise<Readonly<Record<string, unknown>>> {
+async function askEngine(endpoint: Endpoint): Promise<Readonly<Record<string, unknown>>> {
   const response = await get(endpoint, AbortSignal.timeout(ENGINE_TIMEOUT_MS));
   const answer: unknown = JSON.parse(await text(response));
   return typeof answer === 'object' ? { ...answer } : {};
 }
 
-function get(endpoint: string, signal: AbortSignal): Promise<IncomingMessage> {
+function get(endpoint: Endpoint, signal: AbortSignal): Promise<IncomingMessage> {
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
-  const request = endpoint.startsWith('unix://')
-    ? httpRequest({ socketPath: endpoint.slice('unix://'.length), path: '/version', signal }, resolve)
-    : getOverTcp(new URL(endpoint), signal, resolve);
+  const overTls = 'protocol' in endpoint && endpoint.protocol === 'https';
+  const request = (overTls ? httpsRequest : httpRequest)(
+    { ...endpoint, protocol: null, path: '/version', signal },
+    resolve,
+  );
   request.on('error', reject).end();
   return promise;
-}
-
-function getOverTcp(
-  { protocol, hostname, port }: URL,
-  signal: AbortSignal,
-  onResponse: (response: IncomingMessage) => void,
-): ClientRequest {
-  if (protocol === 'https:') return httpsRequest(`https://${hostname}:${port || 443}/version`, { signal }, onResponse);
-  return httpRequest(`http://${hostname}:${port || 2375}/version`, { signal }, onResponse);
 }
 
 function describe(cause: Error): string {

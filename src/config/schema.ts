@@ -2,7 +2,7 @@ import { isIP, isIPv4 } from 'node:net';
 import { z } from 'zod';
 import { LOG_FORMATS, LOG_LEVELS } from '../log.ts';
 import { parseDuration } from './duration.ts';
-import { isEndpoint } from './endpoint.ts';
+import { parseEndpoint } from './endpoint.ts';
 
 const NAMING_SCHEMES = ['kubernetes', 'compose', 'plain'] as const;
 
@@ -34,7 +34,7 @@ const port = value('a port number from 0 to 65535', given => {
 });
 
 const endpoint = value('unix:///PATH, tcp://HOST:PORT, http://HOST:PORT or https://HOST:PORT', given =>
-  typeof given === 'string' && isEndpoint(given) ? given : undefined,
+  typeof given === 'string' ? parseEndpoint(given) : undefined,
 );
 
 const name = value('a name without spaces', given =>

@@ -44,7 +44,7 @@ export class ContainerWatch {
   readonly #startedAt = new Map<string, Date>();
   readonly #stop = new AbortController();
   readonly #firstAttempt = Promise.withResolvers<undefined>();
-  #running: Promise<void> | undefined;
+  #started = false;
   #inSync = false;
   #lost = false;
   #waitMs = RECONNECT_FIRST_MS;
@@ -64,13 +64,14 @@ export class ContainerWatch {
    * Resolves when the registry is filled, or the first attempt has failed.
    */
   start(): Promise<void> {
-    this.#running ??= this.#run();
+    if (!this.#started) void this.#run();
+    this.#started = true;
     return this.#firstAttempt.promise;
   }
 
-  async stop(): Promise<void> {
+  /** Ends the watch. A call to the Engine may still be under way; its answer means nothing any more. */
+  stop(): void {
     this.#stop.abort();
-    await this.#running;
   }
 
   async #run(): Promise<void> {
@@ -81,7 +82,7 @@ export class ContainerWatch {
         await this.#follow();
       } catch (cause) {
         if (!this.#lost && !this.#stop.signal.aborted) {
-          log.error('engine unavailable', { endpoint: engine.endpoint, error: String(cause) });
+          log.error('engine unavailable', { endpoint: engine.endpoint.text, error: String(cause) });
         }
         this.#lost = true;
         this.#firstAttempt.resolve(undefined);
@@ -125,7 +126,7 @@ export class ContainerWatch {
     for (const container of containers) this.#take(container);
     this.#inSync = true;
     this.#firstAttempt.resolve(undefined);
-    if (this.#lost) log.info('engine is back', { endpoint: engine.endpoint });
+    if (this.#lost) log.info('engine is back', { endpoint: engine.endpoint.text });
     this.#lost = false;
     this.#waitMs = RECONNECT_FIRST_MS;
   }

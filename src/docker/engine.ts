@@ -18,6 +18,11 @@ const EVENT_FILTERS: Docker.GetEventsOptions['filters'] = {
   event: ['start', 'die', 'destroy', 'rename', 'pause', 'unpause', 'exec_die'],
 };
 
+/** Where the Engine listens; `text` names it in messages. */
+export type EngineEndpoint =
+  | { readonly text: string; readonly socketPath: string }
+  | { readonly text: string; readonly protocol: 'http' | 'https'; readonly host: string; readonly port: number };
+
 export interface ExecToCreate {
   readonly containerId: string;
   readonly command: readonly string[];
@@ -39,14 +44,13 @@ export interface ExecState {
  * Failures of the Engine come as ExecletErrors: `RuntimeUnavailable` where it did not answer, else by its status code.
  */
 export class Engine {
-  readonly endpoint: string;
+  readonly endpoint: EngineEndpoint;
   readonly #timeoutMs: number;
   #calls: Docker;
   #streams: Docker;
   #apiVersion = '';
 
-  /** @throws {ExecletError} BadExecRequest for an endpoint that is none */
-  constructor({ endpoint, timeoutMs }: { endpoint: string; timeoutMs: number }) {
+  constructor({ endpoint, timeoutMs }: { endpoint: EngineEndpoint; timeoutMs: number }) {
     this.endpoint = endpoint;
     this.#timeoutMs = timeoutMs;
     [this.#calls, this.#streams] = this.#clients();
@@ -54,7 +58,7 @@ export class Engine {
 
   /** True when the Engine is on this host, behind a Unix socket. */
   get local(): boolean {
-    return this.endpoint.startsWith('unix://');
+    return 'socketPath' in this.endpoint;
   }
 
   /** Asks the Engine for its version and speaks no newer API than it does. Call it again when the Engine may be another. */
@@ -175,9 +179,13 @@ export class Engine {
       case 409:
         return new ExecletError('ContainerNotRunning', message, { cause });
       case undefined:
-        return new ExecletError('RuntimeUnavailable', `the Engine at ${this.endpoint} does not answer: ${message}`, {
-          cause,
-        });
+        return new ExecletError(
+          'RuntimeUnavailable',
+          `the Engine at ${this.endpoint.text} does not answer: ${message}`,
+          {
+            cause,
+          },
+        );
       default:
         return new ExecletError('Internal', message, { cause });
     }
@@ -193,11 +201,9 @@ export class Engine {
 
   /** docker-modem mixes DOCKER_HOST into whatever is left open, so host and socketPath are always both said. */
   #options(options: Docker.DockerOptions): Docker.DockerOptions {
-    if (this.local)
-      return { ...options, host: '', socketPath: this.endpoint.slice('unix://'.length), protocol: 'http' };
-    const { protocol, hostname, port } = new URL(this.endpoint);
-    if (protocol === 'https:') return { ...options, host: hostname, port: port || '443', protocol: 'https' };
-    return { ...options, host: hostname, port: port || '2375', protocol: 'http' };
+    const { endpoint } = this;
+    if ('socketPath' in endpoint) return { ...options, host: '', socketPath: endpoint.socketPath, protocol: 'http' };
+    return { ...options, host: endpoint.host, port: endpoint.port, protocol: endpoint.protocol };
   }
 }
 

@@ -31,9 +31,6 @@ export interface ExecServer {
 
 /** Starts to listen. Rejects with the listen error (EADDRINUSE, EACCES …), or when a TLS file cannot be used. */
 export async function listen({ address, port, tls, routes, exec }: ListenOptions): Promise<ExecServer> {
-  if (!isLoopbackHost(address.includes(':') ? `[${address}]` : address)) {
-    throw new Error(`${address} is not a loopback address, and there is no authentication yet`);
-  }
   const options = { maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: HEADERS_TIMEOUT_MS };
   const server: Server =
     tls === undefined
@@ -66,6 +63,11 @@ export async function listen({ address, port, tls, routes, exec }: ListenOptions
   server.listen(port, address);
   await once(server, 'listening');
   const bound = server.address() as AddressInfo;
+  // Judged by what was bound and not by its name: until callers can be authenticated, nothing else may be reachable.
+  if (!isLoopbackHost(bound.family === 'IPv6' ? `[${bound.address}]` : bound.address)) {
+    server.close();
+    throw new Error(`${address} is ${bound.address}, which is not a loopback address`);
+  }
   return {
     address: bound.address,
     port: bound.port,

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { defaultEndpoint, isEndpoint } from '../../../src/config/endpoint.ts';
+import { defaultEndpoint, parseEndpoint } from '../../../src/config/endpoint.ts';
 
 test('takes the endpoints that execlet can speak to', () => {
   for (const text of [
@@ -11,7 +11,7 @@ test('takes the endpoints that execlet can speak to', () => {
     'http://engine.example:2375/',
     'https://[::1]:2376',
   ]) {
-    assert.equal(isEndpoint(text), true, text);
+    assert.equal(parseEndpoint(text)?.text, text);
   }
 });
 
@@ -37,7 +37,7 @@ test('refuses what would be misread or cannot be spoken to', () => {
     'tcp://host name',
     'tcp://host\n',
   ]) {
-    assert.equal(isEndpoint(text), false, JSON.stringify(text));
+    assert.equal(parseEndpoint(text), undefined, JSON.stringify(text));
   }
 });
 
@@ -45,4 +45,18 @@ test('DOCKER_HOST is the default endpoint; without it, or empty, the default soc
   assert.equal(defaultEndpoint({ DOCKER_HOST: 'tcp://127.0.0.1:2375' }), 'tcp://127.0.0.1:2375');
   assert.equal(defaultEndpoint({ DOCKER_HOST: '' }), 'unix:///var/run/docker.sock');
   assert.equal(defaultEndpoint({}), 'unix:///var/run/docker.sock');
+});
+
+test('ports are those of the scheme unless one is named, and IPv6 addresses lose their brackets', () => {
+  const parsed = (text: string) => {
+    const endpoint = parseEndpoint(text);
+    return endpoint !== undefined && 'host' in endpoint
+      ? `${endpoint.protocol} ${endpoint.host} ${endpoint.port}`
+      : undefined;
+  };
+  assert.equal(parsed('tcp://docker'), 'http docker 2375');
+  assert.equal(parsed('tcp://[::1]:2375'), 'http ::1 2375');
+  assert.equal(parsed('http://docker'), 'http docker 80');
+  assert.equal(parsed('http://docker:80'), 'http docker 80');
+  assert.equal(parsed('https://docker:443/'), 'https docker 443');
 });

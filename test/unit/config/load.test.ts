@@ -8,7 +8,10 @@ import { loadSettings } from '../../../src/config/load.ts';
 import { SETTINGS, type Settings } from '../../../src/config/schema.ts';
 import { SettingsError } from '../../../src/config/settings-error.ts';
 import { CHECKOUT } from '../../support/checkout.ts';
-import { CERTIFICATE, OTHER_KEY, PRIVATE_KEY } from './tls-files.ts';
+import { makeServerCertificate } from '../../support/certificates.ts';
+
+const { cert: CERTIFICATE, key: PRIVATE_KEY } = await makeServerCertificate();
+const { key: OTHER_KEY } = await makeServerCertificate();
 
 interface Sources {
   readonly flags?: Readonly<Record<string, string>>;
@@ -46,7 +49,7 @@ test('without flags, file and environment the defaults hold', () => {
   assert.deepEqual(load({}), {
     address: '127.0.0.1',
     port: 10_350,
-    dockerEndpoint: 'unix:///var/run/docker.sock',
+    dockerEndpoint: { text: 'unix:///var/run/docker.sock', socketPath: '/var/run/docker.sock' },
     nodeName: hostname().toLowerCase(),
     namingSchemes: ['kubernetes'],
     streamCreationTimeoutMs: 30_000,
@@ -77,7 +80,7 @@ test('every setting can be given by flag', () => {
   assert.deepEqual(load({ flags, files: { 'cert.pem': CERTIFICATE, 'key.pem': PRIVATE_KEY } }), {
     address: '::1',
     port: 0,
-    dockerEndpoint: 'tcp://127.0.0.1:2375',
+    dockerEndpoint: { text: 'tcp://127.0.0.1:2375', protocol: 'http', host: '127.0.0.1', port: 2375 },
     nodeName: 'node-1',
     namingSchemes: ['compose', 'plain'],
     streamCreationTimeoutMs: 90_000,
@@ -93,10 +96,10 @@ test('flags win over the file, the file over DOCKER_HOST, and that over the defa
   const env = { DOCKER_HOST: 'tcp://env:1' };
   const files = { f: 'dockerEndpoint: tcp://file:1\nport: 1\nlogLevel: warn\n' };
   const flags = { config: 'f', dockerEndpoint: 'tcp://flag:1', port: '2' };
-  assert.equal(load({ env }).dockerEndpoint, 'tcp://env:1');
-  assert.equal(load({ env, files, flags: { config: 'f' } }).dockerEndpoint, 'tcp://file:1');
+  assert.equal(load({ env }).dockerEndpoint.text, 'tcp://env:1');
+  assert.equal(load({ env, files, flags: { config: 'f' } }).dockerEndpoint.text, 'tcp://file:1');
   const { dockerEndpoint, port, logLevel } = load({ env, files, flags });
-  assert.deepEqual({ dockerEndpoint, port, logLevel }, { dockerEndpoint: 'tcp://flag:1', port: 2, logLevel: 'warn' });
+  assert.deepEqual([dockerEndpoint.text, port, logLevel], ['tcp://flag:1', 2, 'warn']);
 });
 
 test('the file may write a list and a number as YAML does, and may hold nothing but comments', () => {
