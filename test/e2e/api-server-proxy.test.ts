@@ -1,38 +1,28 @@
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { after, describe, test } from 'node:test';
 import { startApiServerProxy, type ApiServerProxy } from '../support/api-server-proxy.ts';
-import { kubernetesLabels } from '../support/containers.ts';
-import { Daemon } from '../support/daemon.ts';
-import { startTestEngine, type TestEngine } from '../support/engine.ts';
 import { oneKubectlPerTransport } from '../support/one-kubectl-per-transport.ts';
+import { serveWeb } from '../support/served.ts';
 
 const clients = await oneKubectlPerTransport();
 
-let engine: TestEngine;
-let daemon: Daemon;
 let proxy: ApiServerProxy;
-
-before(async () => {
-  engine = await startTestEngine();
-  await engine.createContainer({ labels: kubernetesLabels({ namespace: 'default', pod: 'web', container: 'app' }) });
-  daemon = await Daemon.start({ engine });
-  proxy = await startApiServerProxy({ daemonPort: daemon.port });
+const served = serveWeb({
+  afterDaemon: async ({ port }) => {
+    proxy = await startApiServerProxy({ daemonPort: port });
+  },
 });
-after(async () => {
-  await proxy.close();
-  await daemon.stop();
-  await engine.stop();
-});
+after(() => proxy.close());
 
 for (const { kubectl, transport } of clients) {
   describe(`${kubectl.name} over ${transport} through an API server's proxy`, () => {
     async function run(args: readonly string[], stdin?: string) {
-      const before = daemon.sessionsEnded().length;
+      const before = served.daemon.sessionsEnded().length;
       const forwarded = proxy.forwarded.length;
       const client = await kubectl.against({ server: proxy.url, transport });
       const result = await client.run(args, stdin === undefined ? {} : { stdin });
-      await daemon.waitForSessionsEnded(before + 1);
-      assert.equal(daemon.sessionsEnded().at(-1)?.transport, transport);
+      await served.daemon.waitForSessionsEnded(before + 1);
+      assert.equal(served.daemon.sessionsEnded().at(-1)?.transport, transport);
       // The node was asked in the kubelet's form, by the method of the transport.
       assert.match(
         proxy.forwarded[forwarded] ?? '',

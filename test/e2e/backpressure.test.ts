@@ -1,12 +1,10 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
-import { after, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
-import { kubernetesLabels, type TestContainer } from '../support/containers.ts';
-import { Daemon } from '../support/daemon.ts';
-import { startTestEngine, type TestEngine } from '../support/engine.ts';
 import { oneKubectlPerTransport } from '../support/one-kubectl-per-transport.ts';
+import { serveWeb } from '../support/served.ts';
 
 const BYTES = 200_000_000;
 /** High-water marks and garbage that waits to be collected; a queue without a limit would hold nearly all BYTES. */
@@ -15,26 +13,12 @@ const QUIET_MS = 500;
 
 const clients = await oneKubectlPerTransport();
 
-let engine: TestEngine;
-let daemon: Daemon;
-let container: TestContainer;
-
-before(async () => {
-  engine = await startTestEngine();
-  container = await engine.createContainer({
-    labels: kubernetesLabels({ namespace: 'default', pod: 'web', container: 'app' }),
-  });
-  daemon = await Daemon.start({ engine });
-});
-after(async () => {
-  await daemon.stop();
-  await engine.stop();
-});
+const served = serveWeb();
 
 for (const { kubectl, transport } of clients) {
   describe(`${kubectl.name} over ${transport}`, () => {
     test('a client that does not read pauses the command, not the memory of the daemon', async () => {
-      const client = await kubectl.against({ server: daemon.url, transport });
+      const client = await kubectl.against({ server: served.daemon.url, transport });
       const before = await residentBytes();
       const child = client.spawn(['exec', 'web', '--', 'head', '-c', String(BYTES), '/dev/zero']);
       const exited = once(child, 'exit');
@@ -47,14 +31,14 @@ for (const { kubectl, transport } of clients) {
     });
 
     test('a command that does not read pauses the client, not the memory of the daemon', async () => {
-      const client = await kubectl.against({ server: daemon.url, transport });
+      const client = await kubectl.against({ server: served.daemon.url, transport });
       const before = await residentBytes();
       const waits = `until [ -e /tmp/go-${transport} ]; do sleep 0.1; done; wc -c`;
       const child = client.spawn(['exec', '-i', 'web', '--', 'sh', '-c', waits]);
       const sent = sendZeros(child.stdin);
       await untilQuiet();
       assert.ok((await residentBytes()) - before < MOST_GROWTH_BYTES);
-      await container.exec(['touch', `/tmp/go-${transport}`]);
+      await served.web.exec(['touch', `/tmp/go-${transport}`]);
       await sent;
       let counted = '';
       for await (const chunk of child.stdout as AsyncIterable<Buffer>) counted += chunk.toString();
@@ -72,7 +56,7 @@ async function sendZeros(stdin: NodeJS.WritableStream): Promise<void> {
 }
 
 async function residentBytes(): Promise<number> {
-  const status = await readFile(`/proc/${daemon.pid}/status`, 'utf8');
+  const status = await readFile(`/proc/${served.daemon.pid}/status`, 'utf8');
   return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
 }
 
@@ -89,5 +73,5 @@ async function untilQuiet(): Promise<void> {
 }
 
 async function bytesRead(): Promise<number> {
-  return Number(/^rchar: (\d+)$/m.exec(await readFile(`/proc/${daemon.pid}/io`, 'utf8'))?.[1]);
+  return Number(/^rchar: (\d+)$/m.exec(await readFile(`/proc/${served.daemon.pid}/io`, 'utf8'))?.[1]);
 }

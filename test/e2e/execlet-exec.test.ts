@@ -1,30 +1,18 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { after, before, test, type TestContext } from 'node:test';
+import { test, type TestContext } from 'node:test';
 import { CHECKOUT } from '../support/checkout.ts';
 import { runCommand, type CommandResult } from '../support/command.ts';
-import { kubernetesLabels } from '../support/containers.ts';
 import { Daemon } from '../support/daemon.ts';
-import { startTestEngine, type TestEngine } from '../support/engine.ts';
 import { Terminal } from '../support/pty.ts';
+import { serveWeb } from '../support/served.ts';
 
-let engine: TestEngine;
-let daemon: Daemon;
-
-before(async () => {
-  engine = await startTestEngine();
-  await engine.createContainer({ labels: kubernetesLabels({ namespace: 'default', pod: 'web', container: 'app' }) });
-  daemon = await Daemon.start({ engine });
-});
-after(async () => {
-  await daemon.stop();
-  await engine.stop();
-});
+const served = serveWeb();
 
 function commandLine(...args: readonly string[]): [string, ...string[]] {
   const [command = '', ...rest] = args;
-  return [process.execPath, join(CHECKOUT, 'src/main.ts'), command, '--server', daemon.url, ...rest];
+  return [process.execPath, join(CHECKOUT, 'src/main.ts'), command, '--server', served.daemon.url, ...rest];
 }
 
 async function execlet(args: readonly string[], stdin?: string | Buffer): Promise<CommandResult> {
@@ -44,7 +32,7 @@ test('output, error output and exit code', async () => {
   assert.deepEqual([stdout.toString(), exitCode], ['out\n', 42]);
   assert.match(stderr, /^err\ncommand terminated with exit code 42\n$/);
   assert.deepEqual(
-    daemon.sessionsEnded().map(({ transport, protocol }) => `${transport} ${protocol}`),
+    served.daemon.sessionsEnded().map(({ transport, protocol }) => `${transport} ${protocol}`),
     ['websocket v5.channel.k8s.io'],
   );
 });
@@ -92,7 +80,7 @@ test('a terminal has the size of ours, follows it, and is as before afterwards',
 });
 
 test('the terminal is as before when the daemon goes in the middle', async context => {
-  const doomed = await Daemon.start({ engine });
+  const doomed = await Daemon.start({ engine: served.engine });
   const shell = await openShell(context, { columns: 80, rows: 24 });
   const before = await shell.modes();
   const args = ['exec', '--server', doomed.url, '-it', 'web', '--', 'sh', '-c', 'PS1="re""mote> " exec sh'];

@@ -1,12 +1,10 @@
 import assert from 'node:assert/strict';
 import { constants } from 'node:os';
-import { after, before, describe, test } from 'node:test';
-import { kubernetesLabels } from '../support/containers.ts';
-import { Daemon } from '../support/daemon.ts';
-import { startTestEngine, type TestEngine } from '../support/engine.ts';
+import { before, describe, test } from 'node:test';
 import { gateCount, times } from '../support/gates.ts';
 import type { Kubectl } from '../support/kubectl.ts';
 import { oneKubectlPerTransport } from '../support/one-kubectl-per-transport.ts';
+import { serveWeb } from '../support/served.ts';
 
 const ROUNDS = gateCount(1_000);
 const EXIT_CODES = 256; // every one, always
@@ -26,24 +24,13 @@ const CONCURRENCY = 4;
 
 const clients = await oneKubectlPerTransport();
 
-let engine: TestEngine;
-let daemon: Daemon;
-
-before(async () => {
-  engine = await startTestEngine();
-  await engine.createContainer({ labels: kubernetesLabels({ namespace: 'default', pod: 'web', container: 'app' }) });
-  daemon = await Daemon.start({ engine });
-});
-after(async () => {
-  await daemon.stop();
-  await engine.stop();
-});
+const served = serveWeb();
 
 for (const { kubectl, transport } of clients) {
   describe(`${kubectl.name} over ${transport}`, () => {
     let client: Kubectl;
     before(async () => {
-      client = await kubectl.against({ server: daemon.url, transport });
+      client = await kubectl.against({ server: served.daemon.url, transport });
     });
 
     async function exec(...command: string[]): Promise<{ exitCode: number; stdout: string }> {
@@ -74,7 +61,7 @@ for (const { kubectl, transport } of clients) {
       const count = ROUNDS + EXIT_CODES + SIGNALS.length;
       assert.deepEqual(
         new Set(
-          daemon
+          served.daemon
             .sessionsEnded()
             .slice(-count)
             .map(session => session.transport),

@@ -5,51 +5,40 @@ import { mkdir, mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { kubernetesLabels, type TestContainer } from '../support/containers.ts';
-import { Daemon } from '../support/daemon.ts';
-import { startTestEngine, type TestEngine } from '../support/engine.ts';
 import { oneKubectlPerTransport } from '../support/one-kubectl-per-transport.ts';
+import { serveWeb } from '../support/served.ts';
 
 const FILE_BYTES = 100_000_000;
 const FILES = 1_000;
 
 const clients = await oneKubectlPerTransport();
 
-let engine: TestEngine;
-let daemon: Daemon;
-let container: TestContainer;
+const served = serveWeb();
 let directory: string;
 
 before(async () => {
   directory = await mkdtemp(join(tmpdir(), 'execlet-cp-'));
-  engine = await startTestEngine();
-  container = await engine.createContainer({
-    labels: kubernetesLabels({ namespace: 'default', pod: 'web', container: 'app' }),
-  });
-  daemon = await Daemon.start({ engine });
 });
 after(async () => {
-  await daemon.stop();
-  await engine.stop();
   await rm(directory, { recursive: true, force: true });
 });
 
 for (const { kubectl, transport } of clients) {
   describe(`${kubectl.name} cp over ${transport}`, () => {
     async function copy(from: string, to: string): Promise<void> {
-      const before = daemon.sessionsEnded().length;
-      const client = await kubectl.against({ server: daemon.url, transport });
+      const before = served.daemon.sessionsEnded().length;
+      const client = await kubectl.against({ server: served.daemon.url, transport });
       const { exitCode, stderr } = await client.run(['cp', from, to], { timeoutMs: 300_000 });
       assert.equal(exitCode, 0, stderr);
-      await daemon.waitForSessionsEnded(before + 1);
-      for (const session of daemon.sessionsEnded().slice(before)) assert.equal(session.transport, transport);
+      await served.daemon.waitForSessionsEnded(before + 1);
+      for (const session of served.daemon.sessionsEnded().slice(before)) assert.equal(session.transport, transport);
     }
 
     test('a 100 MB random file arrives whole, into the container and out of it', async () => {
       const original = join(directory, `big-${transport}`);
       const hash = await writeRandomFile(original);
       await copy(original, `web:/tmp/big-${transport}`);
-      const { stdout } = await container.exec(['sha256sum', `/tmp/big-${transport}`]);
+      const { stdout } = await served.web.exec(['sha256sum', `/tmp/big-${transport}`]);
       assert.equal(stdout.split(' ')[0], hash);
       const back = `${original}-back`;
       await copy(`web:/tmp/big-${transport}`, back);

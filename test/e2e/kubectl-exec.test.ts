@@ -1,30 +1,21 @@
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { kubernetesLabels, type TestContainer } from '../support/containers.ts';
-import { Daemon } from '../support/daemon.ts';
-import { startTestEngine, type TestEngine } from '../support/engine.ts';
 import { findKubectls, type Kubectl, type Transport } from '../support/kubectl.ts';
 import { Terminal } from '../support/pty.ts';
+import { serveWeb } from '../support/served.ts';
 
 // The kubectls are looked for first: each one and each transport it can speak is a group of tests of its own.
 const kubectls = await findKubectls();
 
-let engine: TestEngine;
-let daemon: Daemon;
 let two: TestContainer;
-
-before(async () => {
-  engine = await startTestEngine();
-  await engine.createContainer({ labels: kubernetesLabels({ namespace: 'default', pod: 'web', container: 'app' }) });
-  const labels = (container: string): Record<string, string> =>
-    kubernetesLabels({ namespace: 'default', pod: 'two', container });
-  await engine.createContainer({ labels: labels('first') });
-  two = await engine.createContainer({ labels: labels('second') });
-  daemon = await Daemon.start({ engine });
-});
-after(async () => {
-  await daemon.stop();
-  await engine.stop();
+const served = serveWeb({
+  beforeDaemon: async engine => {
+    const labels = (container: string): Record<string, string> =>
+      kubernetesLabels({ namespace: 'default', pod: 'two', container });
+    await engine.createContainer({ labels: labels('first') });
+    two = await engine.createContainer({ labels: labels('second') });
+  },
 });
 
 for (const kubectl of kubectls) {
@@ -36,11 +27,11 @@ for (const kubectl of kubectls) {
 function execTests(kubectl: Kubectl, transport: Transport): void {
   /** Runs kubectl and asserts that the daemon saw `sessions` sessions over this transport and no other. */
   async function run(args: readonly string[], { stdin, sessions = 1 }: { stdin?: string; sessions?: number } = {}) {
-    const before = daemon.sessionsEnded().length;
-    const client = await kubectl.against({ server: daemon.url, transport });
+    const before = served.daemon.sessionsEnded().length;
+    const client = await kubectl.against({ server: served.daemon.url, transport });
     const result = await client.run(args, stdin === undefined ? {} : { stdin });
-    await daemon.waitForSessionsEnded(before + sessions);
-    const seen = daemon.sessionsEnded().slice(before);
+    await served.daemon.waitForSessionsEnded(before + sessions);
+    const seen = served.daemon.sessionsEnded().slice(before);
     assert.deepEqual(
       seen.map(session => session.transport),
       Array.from({ length: sessions }, () => transport),
@@ -100,8 +91,8 @@ function execTests(kubectl: Kubectl, transport: Transport): void {
   });
 
   test('a terminal has the size of ours, follows it, and gives the exit code', async context => {
-    const before = daemon.sessionsEnded().length;
-    const client = await kubectl.against({ server: daemon.url, transport });
+    const before = served.daemon.sessionsEnded().length;
+    const client = await kubectl.against({ server: served.daemon.url, transport });
     const terminal = await Terminal.open(client.commandLine(['exec', '-it', 'web', '--', 'sh']), {
       columns: 123,
       rows: 45,
@@ -117,8 +108,8 @@ function execTests(kubectl: Kubectl, transport: Transport): void {
     await terminal.expect(/now\r\n30 90\r\n/);
     terminal.type('exit 7\r');
     assert.equal(await terminal.exited, 7);
-    await daemon.waitForSessionsEnded(before + 1);
-    const ended = daemon.sessionsEnded().at(-1);
+    await served.daemon.waitForSessionsEnded(before + 1);
+    const ended = served.daemon.sessionsEnded().at(-1);
     assert.deepEqual([ended?.transport, ended?.exitCode, ended?.tty], [transport, 7, true]);
   });
 }

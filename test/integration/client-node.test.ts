@@ -2,24 +2,11 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { PassThrough, Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { Exec, KubeConfig, type V1Status } from '@kubernetes/client-node';
-import { kubernetesLabels } from '../support/containers.ts';
-import { Daemon } from '../support/daemon.ts';
-import { startTestEngine, type TestEngine } from '../support/engine.ts';
+import { serveWeb } from '../support/served.ts';
 
-let engine: TestEngine;
-let daemon: Daemon;
-
-before(async () => {
-  engine = await startTestEngine();
-  await engine.createContainer({ labels: kubernetesLabels({ namespace: 'default', pod: 'web', container: 'app' }) });
-  daemon = await Daemon.start({ engine });
-});
-after(async () => {
-  await daemon.stop();
-  await engine.stop();
-});
+const served = serveWeb();
 
 interface Result {
   readonly stdout: Buffer;
@@ -30,7 +17,10 @@ interface Result {
 async function exec(command: string[], stdin?: Buffer): Promise<Result> {
   const config = new KubeConfig();
   // The library speaks plain HTTP only to those who waive the verification that plain HTTP cannot give.
-  config.loadFromClusterAndUser({ name: 'execlet', server: daemon.url, skipTLSVerify: true }, { name: 'nobody' });
+  config.loadFromClusterAndUser(
+    { name: 'execlet', server: served.daemon.url, skipTLSVerify: true },
+    { name: 'nobody' },
+  );
   const stdout = new PassThrough();
   const stderr = new PassThrough();
   const outputs = Promise.all([buffer(stdout), buffer(stderr)]);

@@ -2,25 +2,16 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { kubernetesLabels } from '../support/containers.ts';
 import { Daemon } from '../support/daemon.ts';
-import { startTestEngine, type TestEngine } from '../support/engine.ts';
+import { serveWeb } from '../support/served.ts';
 
-let engine: TestEngine;
-let daemon: Daemon;
-
-before(async () => {
-  engine = await startTestEngine();
-  const labels = (container: string): Record<string, string> =>
-    kubernetesLabels({ namespace: 'default', pod: 'web', container });
-  await engine.createContainer({ labels: labels('app') });
-  await engine.createContainer({ labels: labels('sidecar') });
-  daemon = await Daemon.start({ engine });
-});
-after(async () => {
-  await daemon.stop();
-  await engine.stop();
+const served = serveWeb({
+  beforeDaemon: async engine => {
+    const labels = kubernetesLabels({ namespace: 'default', pod: 'web', container: 'sidecar' });
+    await engine.createContainer({ labels });
+  },
 });
 
 interface Answer {
@@ -31,7 +22,7 @@ interface Answer {
 
 /** Sends the request as it stands and reads until the daemon closes. */
 async function send(lines: readonly string[], body = ''): Promise<Answer> {
-  const socket = connect(daemon.port, '127.0.0.1');
+  const socket = connect(served.daemon.port, '127.0.0.1');
   await once(socket, 'connect');
   const hosted = lines.some(line => /^host:/i.test(line)) ? lines : [...lines, 'Host: localhost'];
   socket.write(`${hosted.join('\r\n')}\r\n\r\n${body}`);
@@ -206,10 +197,10 @@ test('headers of more than 1 MiB are refused, a command just below is not', asyn
 
 test('health endpoints answer without more ado', async () => {
   for (const path of ['/healthz', '/livez', '/readyz']) {
-    const response = await fetch(`${daemon.url}${path}`);
+    const response = await fetch(`${served.daemon.url}${path}`);
     assert.deepEqual([response.status, await response.text()], [200, 'ok'], path);
   }
-  assert.match(await (await fetch(`${daemon.url}/readyz?verbose`)).text(), /\[\+\]engine ok/);
+  assert.match(await (await fetch(`${served.daemon.url}/readyz?verbose`)).text(), /\[\+\]engine ok/);
 });
 
 test('without an Engine the daemon starts, says so, is not ready, and refuses execs with 503', async () => {

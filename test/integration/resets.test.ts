@@ -1,24 +1,11 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import { after, before, test } from 'node:test';
-import { kubernetesLabels } from '../support/containers.ts';
-import { Daemon } from '../support/daemon.ts';
-import { startTestEngine, type TestEngine } from '../support/engine.ts';
+import { test } from 'node:test';
 import { execOverWebSocket } from '../support/websocket-client.ts';
+import { serveWeb } from '../support/served.ts';
 
-let engine: TestEngine;
-let daemon: Daemon;
-
-before(async () => {
-  engine = await startTestEngine();
-  await engine.createContainer({ labels: kubernetesLabels({ namespace: 'default', pod: 'web', container: 'app' }) });
-  daemon = await Daemon.start({ engine });
-});
-after(async () => {
-  await daemon.stop();
-  await engine.stop();
-});
+const served = serveWeb();
 
 const EXEC = '/exec/default/web/app?command=sleep&command=1000&input=1&output=1&error=1';
 
@@ -37,7 +24,7 @@ const SPDY_STREAMS = [
 ].map(hex => Buffer.from(hex, 'hex'));
 
 async function open(): Promise<Socket> {
-  const socket = connect(daemon.port, '127.0.0.1');
+  const socket = connect(served.daemon.port, '127.0.0.1');
   socket.on('error', () => undefined);
   await once(socket, 'connect');
   return socket;
@@ -45,7 +32,7 @@ async function open(): Promise<Socket> {
 
 async function serves(): Promise<void> {
   const { stdout } = await execOverWebSocket({
-    url: `ws://127.0.0.1:${daemon.port}/exec/default/web/app?command=echo&command=hi&output=1`,
+    url: `ws://127.0.0.1:${served.daemon.port}/exec/default/web/app?command=echo&command=hi&output=1`,
     protocols: ['v4.channel.k8s.io'],
   });
   assert.equal(stdout.toString(), 'hi\n');
@@ -90,16 +77,18 @@ test('spdy: a client that resets after any of its streams leaves the daemon serv
 
 test('a client that resets in the middle of its session ends the session as client_gone', async () => {
   for (const transport of ['spdy', 'websocket'] as const) {
-    const before = daemon.sessionsEnded().length;
-    const started = daemon.log.length;
+    const before = served.daemon.sessionsEnded().length;
+    const started = served.daemon.log.length;
     const socket = await open();
     socket.write(upgradeRequest(transport));
     await once(socket, 'data');
     if (transport === 'spdy') for (const stream of SPDY_STREAMS) socket.write(stream);
-    await daemon.waitForLog(line => daemon.log.indexOf(line) >= started && line.message === 'session started');
+    await served.daemon.waitForLog(
+      line => served.daemon.log.indexOf(line) >= started && line.message === 'session started',
+    );
     socket.resetAndDestroy();
-    await daemon.waitForSessionsEnded(before + 1);
-    assert.equal(daemon.sessionsEnded().at(-1)?.reason, 'client_gone');
+    await served.daemon.waitForSessionsEnded(before + 1);
+    assert.equal(served.daemon.sessionsEnded().at(-1)?.reason, 'client_gone');
   }
   await serves();
 });

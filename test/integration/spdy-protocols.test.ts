@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { after, before, describe, test } from 'node:test';
-import { kubernetesLabels } from '../support/containers.ts';
+import { describe, test } from 'node:test';
 import { Daemon } from '../support/daemon.ts';
-import { startTestEngine, type TestEngine } from '../support/engine.ts';
 import { dialSpdy, execOverSpdy, type ExecOverSpdyOptions, type ExecOverSpdyResult } from '../support/spdy-client.ts';
+import { serveWeb } from '../support/served.ts';
 
 const PROTOCOLS = [
   { protocol: 'v4.channel.k8s.io', json: true, resize: true },
@@ -13,18 +12,7 @@ const PROTOCOLS = [
   { protocol: 'channel.k8s.io', json: false, resize: false },
 ];
 
-let engine: TestEngine;
-let daemon: Daemon;
-
-before(async () => {
-  engine = await startTestEngine();
-  await engine.createContainer({ labels: kubernetesLabels({ namespace: 'default', pod: 'web', container: 'app' }) });
-  daemon = await Daemon.start({ engine });
-});
-after(async () => {
-  await daemon.stop();
-  await engine.stop();
-});
+const served = serveWeb();
 
 function execPath(command: readonly string[], streams: string): string {
   return `/exec/default/web/app?${command.map(argument => `command=${encodeURIComponent(argument)}`).join('&')}&${streams}`;
@@ -38,7 +26,7 @@ for (const { protocol, json, resize } of PROTOCOLS) {
       options: Partial<ExecOverSpdyOptions> = {},
     ): Promise<ExecOverSpdyResult> {
       const path = execPath(command, streams);
-      const result = await execOverSpdy({ port: daemon.port, path, protocols: [protocol], ...options });
+      const result = await execOverSpdy({ port: served.daemon.port, path, protocols: [protocol], ...options });
       assert.equal(result.protocol, protocol);
       assert.ok(result.complete, 'every stream is ended by a frame, not by the end of the connection');
       return result;
@@ -96,7 +84,7 @@ for (const { protocol, json, resize } of PROTOCOLS) {
 
 test('each stream is answered before the next is opened, PINGs are echoed, and the 101 names the version once', async () => {
   const upgrade = await dialSpdy({
-    port: daemon.port,
+    port: served.daemon.port,
     path: execPath(['cat'], 'input=1&output=1'),
     protocols: ['v5.channel.k8s.io', 'v4.channel.k8s.io', 'v3.channel.k8s.io'],
   });
@@ -123,12 +111,16 @@ test('all three ways of saying that the upgrade request has no body are accepted
   const bodies: ExecOverSpdyOptions['headers'][] = [[['Content-Length', '0']], [['Transfer-Encoding', 'chunked']]];
   for (const headers of bodies) {
     const behind = headers?.[0]?.[0] === 'Transfer-Encoding' ? Buffer.from('0\r\n\r\n') : Buffer.alloc(0);
-    const options = { port: daemon.port, path: execPath(['echo', 'hi'], 'output=1'), protocols: ['v4.channel.k8s.io'] };
+    const options = {
+      port: served.daemon.port,
+      path: execPath(['echo', 'hi'], 'output=1'),
+      protocols: ['v4.channel.k8s.io'],
+    };
     const { stdout } = await execOverSpdy({ ...options, stderr: false, ...(headers && { headers }), behind });
     assert.equal(stdout.toString(), 'hi\n');
   }
   const { status, body } = await dialSpdy({
-    port: daemon.port,
+    port: served.daemon.port,
     path: execPath(['echo', 'hi'], 'output=1'),
     protocols: ['v4.channel.k8s.io'],
     headers: [['Transfer-Encoding', 'chunked']],
@@ -138,7 +130,7 @@ test('all three ways of saying that the upgrade request has no body are accepted
 });
 
 test('a client that does not open its streams in time is told which are missing, and let go', async () => {
-  const impatient = await Daemon.start({ engine, args: ['--stream-creation-timeout', '200ms'] });
+  const impatient = await Daemon.start({ engine: served.engine, args: ['--stream-creation-timeout', '200ms'] });
   const { client } = await dialSpdy({
     port: impatient.port,
     path: execPath(['echo', 'hi'], 'output=1&error=1'),

@@ -1,10 +1,8 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { after, before, describe, test } from 'node:test';
-import { kubernetesLabels } from '../support/containers.ts';
-import { Daemon } from '../support/daemon.ts';
-import { startTestEngine, type TestEngine } from '../support/engine.ts';
+import { describe, test } from 'node:test';
 import { execOverWebSocket, type WebSocketExec } from '../support/websocket-client.ts';
+import { serveWeb } from '../support/served.ts';
 
 const PROTOCOLS = [
   { protocol: '', offer: [], json: false, eof: false },
@@ -15,24 +13,13 @@ const PROTOCOLS = [
   { protocol: 'v5.channel.k8s.io', offer: ['v5.channel.k8s.io'], json: true, eof: true },
 ];
 
-let engine: TestEngine;
-let daemon: Daemon;
-
-before(async () => {
-  engine = await startTestEngine();
-  await engine.createContainer({ labels: kubernetesLabels({ namespace: 'default', pod: 'web', container: 'app' }) });
-  daemon = await Daemon.start({ engine });
-});
-after(async () => {
-  await daemon.stop();
-  await engine.stop();
-});
+const served = serveWeb();
 
 for (const { protocol, offer, json, eof } of PROTOCOLS) {
   describe(`WebSocket ${protocol === '' ? 'without a subprotocol' : protocol}`, () => {
     async function exec(command: readonly string[], streams: string, stdin?: Buffer): Promise<WebSocketExec> {
       const query = command.map(argument => `command=${encodeURIComponent(argument)}`).join('&');
-      const url = `ws://127.0.0.1:${daemon.port}/exec/default/web/app?${query}&${streams}`;
+      const url = `ws://127.0.0.1:${served.daemon.port}/exec/default/web/app?${query}&${streams}`;
       const result = await execOverWebSocket({ url, protocols: offer, ...(stdin !== undefined && { stdin }) });
       assert.equal(result.protocol, protocol);
       assert.equal(result.closeCode, 1000);
@@ -88,7 +75,7 @@ for (const { protocol, offer, json, eof } of PROTOCOLS) {
 test('a terminal has the size that the client sent', async () => {
   const command = ['sh', '-c', 'until [ "$(stty size 2>/dev/null)" = "31 97" ]; do sleep 0.05; done; stty size'];
   const query = command.map(argument => `command=${encodeURIComponent(argument)}`).join('&');
-  const url = `ws://127.0.0.1:${daemon.port}/exec/default/web/app?${query}&input=1&output=1&error=1&tty=1`;
+  const url = `ws://127.0.0.1:${served.daemon.port}/exec/default/web/app?${query}&input=1&output=1&error=1&tty=1`;
   const { stdout, stderr } = await execOverWebSocket({
     url,
     protocols: ['v4.channel.k8s.io'],
