@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, open, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
+import { temporaryDirectory } from '../support/cleanup.ts';
 import { oneKubectlPerTransport } from '../support/one-kubectl-per-transport.ts';
 import { serveWeb } from '../support/served.ts';
 
@@ -14,14 +14,7 @@ const FILES = 1_000;
 const clients = await oneKubectlPerTransport();
 
 const served = serveWeb();
-let directory: string;
-
-before(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'execlet-cp-'));
-});
-after(async () => {
-  await rm(directory, { recursive: true, force: true });
-});
+const { path: directory } = await temporaryDirectory('cp');
 
 for (const { kubectl, transport } of clients) {
   describe(`${kubectl.name} cp over ${transport}`, () => {

@@ -1,46 +1,24 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { connect } from 'node:tls';
 import { writeServerCertificate } from '../support/certificates.ts';
 import { CHECKOUT } from '../support/checkout.ts';
+import { temporaryDirectory } from '../support/cleanup.ts';
 import { runCommand } from '../support/command.ts';
-import { kubernetesLabels } from '../support/containers.ts';
-import { Daemon } from '../support/daemon.ts';
-import { startTestEngine, type TestEngine } from '../support/engine.ts';
 import { oneKubectlPerTransport } from '../support/one-kubectl-per-transport.ts';
+import { serveWeb } from '../support/served.ts';
 
 const clients = await oneKubectlPerTransport();
 
-let directory: string;
-let certFile: string;
-let engine: TestEngine;
-let daemon: Daemon;
-let server: string;
-
-before(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'execlet-tls-'));
-  const files = await writeServerCertificate(directory);
-  certFile = files.certFile;
-  engine = await startTestEngine();
-  await engine.createContainer({ labels: kubernetesLabels({ namespace: 'default', pod: 'web', container: 'app' }) });
-  daemon = await Daemon.start({
-    engine,
-    args: ['--tls-cert-file', files.certFile, '--tls-private-key-file', files.keyFile],
-  });
-  server = `https://127.0.0.1:${daemon.port}`;
-});
-after(async () => {
-  await daemon.stop();
-  await engine.stop();
-  await rm(directory, { recursive: true, force: true });
-});
+const { path: directory } = await temporaryDirectory('tls');
+const { certFile, keyFile } = await writeServerCertificate(directory);
+const served = serveWeb({ args: ['--tls-cert-file', certFile, '--tls-private-key-file', keyFile] });
+const server = (): string => `https://127.0.0.1:${served.daemon.port}`;
 
 for (const { kubectl, transport } of clients) {
   test(`${kubectl.name} over ${transport} and TLS: output, input, exit code, 20 MB each way`, async () => {
-    const client = await kubectl.against({ server, transport });
+    const client = await kubectl.against({ server: server(), transport });
     const exec = async (args: readonly string[], stdin?: Buffer) =>
       // Without a credential kubectl asks for a user name before it speaks TLS.
       client.run(
@@ -53,7 +31,7 @@ for (const { kubectl, transport } of clients) {
     assert.equal((await exec(['-i', 'web', '--', 'wc', '-c'], big)).stdout.toString(), '20000000\n');
     const out = await exec(['web', '--', 'sh', '-c', 'head -c 20000000 /dev/zero']);
     assert.equal(out.stdout.length, 20_000_000);
-    assert.equal(daemon.sessionsEnded().at(-1)?.transport, transport);
+    assert.equal(served.daemon.sessionsEnded().at(-1)?.transport, transport);
   });
 }
 
@@ -63,7 +41,7 @@ test('execlet exec over TLS trusts the given authority, and nothing else', async
       join(CHECKOUT, 'src/main.ts'),
       'exec',
       '--server',
-      server,
+      server(),
       ...flags,
       'web',
       '--',
@@ -79,7 +57,7 @@ test('execlet exec over TLS trusts the given authority, and nothing else', async
 
 test('HTTP/2 is not offered', async () => {
   const socket = connect({
-    port: daemon.port,
+    port: served.daemon.port,
     host: '127.0.0.1',
     ALPNProtocols: ['h2', 'http/1.1'],
     rejectUnauthorized: false,
