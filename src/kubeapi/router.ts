@@ -61,6 +61,10 @@ export function createKubeApi({ registry, nodeName }: { registry: HandlerRegistr
     sendStatus(response, 404, 'NotFound', `pods "${name}" not found`, { name, kind: 'pods' });
   });
 
+  // What `kubectl run` and `kubectl create` ask for.
+  router.post(NAMESPACED_PODS, (_request, response) => {
+    sendStatus(response, 501, 'NotImplemented', 'execlet serves exec only, not run: it cannot create pods');
+  });
   const known = ['/version', '/api', '/apis', '/api/v1', '/pods', PODS, NAMESPACED_PODS, `${NAMESPACED_PODS}/:pod`];
   router.all(known, (_request, response) => {
     response.set('Allow', 'GET');

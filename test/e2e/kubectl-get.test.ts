@@ -69,11 +69,12 @@ for (const kubectl of kubectls) {
       assert.deepEqual([exitCode, stderr], [1, 'Error from server (NotFound): pods "nobody" not found\n']);
     });
 
-    test('logs, attach and port-forward fail with what execlet does not serve', async () => {
+    test('logs, attach, port-forward and run fail with what execlet does not serve', async () => {
       for (const [what, ...args] of [
         ['logs', 'logs', 'web'],
         ['attach', 'attach', 'web'],
         ['port-forward', 'port-forward', 'web', '18080:80'],
+        ['run', 'run', 'another', '--image=busybox'],
       ] as const) {
         const { exitCode, stderr } = await run(...args);
         assert.equal(exitCode, 1);
