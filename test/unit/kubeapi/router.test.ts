@@ -142,7 +142,13 @@ suite('the Kubernetes API over HTTP', () => {
       {},
     );
     assert.deepEqual(await ask('/api/v1/namespaces/default/pods/web', { method: 'DELETE' }), refusal);
-    assert.deepEqual(await ask('/api/v1/namespaces/default/pods', { method: 'POST', body: '{}' }), refusal);
+    assert.deepEqual(await ask('/api/v1/pods', { method: 'POST', body: '{}' }), refusal);
+  });
+
+  test('creating a pod, as kubectl run does, is 501', async () => {
+    const { code, body } = await ask('/api/v1/namespaces/default/pods', { method: 'POST', body: '{}' });
+    assert.equal(code, 501);
+    assert.match(JSON.stringify(body), /execlet serves exec only, not run/);
   });
 
   test('a watch is refused, not answered with a list', async () => {
