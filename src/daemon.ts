@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Settings } from './config/schema.ts';
 import { ContainerWatch } from './docker/container-watch.ts';
 import { DockerExecHandler } from './docker/docker-exec.ts';
@@ -14,6 +13,7 @@ import { WebSocketAcceptor } from './remotecommand/websocket.ts';
 import { createRoutes } from './server/routes.ts';
 import { listen } from './server/server.ts';
 import { ExecService } from './server/upgrade.ts';
+import { within } from './within.ts';
 
 const HIGH_WATER_MARK_BYTES = 256 * 1024;
 /** For a client to take the rest of its output: the kubelet's default for idle streaming connections. */
@@ -63,6 +63,10 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
   let stopping = false;
   const engineProblem = (): string | undefined =>
     watch.inSync ? undefined : `the Engine at ${settings.dockerEndpoint.text} does not answer`;
+  const checkServing = (): void => {
+    const problem = stopping ? 'the daemon is stopping' : engineProblem();
+    if (problem !== undefined) throw new ExecletError('RuntimeUnavailable', problem);
+  };
   const sessions = new SessionTable();
   const exec = new ExecService({
     registry,
@@ -74,15 +78,12 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
       deliveryTimeoutMs: DELIVERY_TIMEOUT_MS,
       closeTimeoutMs: CLOSE_TIMEOUT_MS,
     },
-    checkServing: () => {
-      const problem = stopping ? 'the daemon is stopping' : engineProblem();
-      if (problem !== undefined) throw new ExecletError('RuntimeUnavailable', problem);
-    },
+    checkServing,
     log,
   });
   const routes = createRoutes({
     exec,
-    kubeApi: createKubeApi({ registry, nodeName: settings.nodeName }),
+    kubeApi: createKubeApi({ registry, nodeName: settings.nodeName, checkServing }),
     readiness: [
       { name: 'engine', problem: engineProblem },
       { name: 'stopping', problem: () => (stopping ? 'the daemon is stopping' : undefined) },
@@ -99,7 +100,7 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
     },
   );
   // Whoever waits for the ready line finds the containers there, where the Engine answers at all.
-  await Promise.race([watch.start(), delay(FIRST_LIST_TIMEOUT_MS, undefined, { ref: false })]);
+  await within(FIRST_LIST_TIMEOUT_MS, watch.start());
 
   return {
     address: server.address,
@@ -107,8 +108,7 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
     stop: async () => {
       stopping = true;
       server.close();
-      const ended = sessions.endAll(new SessionEnded('drain', 'execlet is stopping'));
-      await Promise.race([ended, delay(STOP_TIMEOUT_MS, undefined, { ref: false })]);
+      await within(STOP_TIMEOUT_MS, sessions.endAll(new SessionEnded('drain', 'execlet is stopping')));
       server.destroy();
       watch.stop();
     },

@@ -188,9 +188,15 @@ export class ContainerWatch {
     const engineName = (container.Names[0] ?? '').replace(/^\//, '');
     const name = nameContainer({ engineName, labels: container.Labels }, schemes);
     const state = container.State;
-    if (name === undefined) return;
+    if (name === undefined) {
+      this.#known.get(containerId)?.unregister(); // renamed to what no scheme names
+      this.#known.delete(containerId);
+      return;
+    }
     if (state !== 'running' && state !== 'paused') {
-      const detail = container.Status === '' ? state : container.Status;
+      // Status says how long ago, too, which would soon be wrong.
+      const [, exitCode] = /^Exited \((\d+)\)/.exec(container.Status) ?? [];
+      const detail = exitCode === undefined ? state : `exited (${exitCode})`;
       if (this.#known.has(containerId)) this.#forget(containerId, { kind: 'stopped', containerId, detail });
       else if (state !== 'created') registry.remember(name.ref, { kind: 'stopped', containerId, detail });
       return;
@@ -232,9 +238,21 @@ export class ContainerWatch {
   }
 
   #register(gone: AbortController, container: RegisteredContainer): void {
+    if (!this.#known.has(container.containerId)) this.#logOtherUid(container);
     this.#known.get(container.containerId)?.unregister();
     const unregister = this.#options.registry.register(container);
     this.#known.set(container.containerId, { container, gone, unregister });
+  }
+
+  /** Two pods of one name: one replaces the other, or an image's labels claim a name that is not its own. */
+  #logOtherUid({ ref, podUid }: RegisteredContainer): void {
+    for (const { container: other } of this.#known.values()) {
+      const samePod = other.ref.namespace === ref.namespace && other.ref.pod === ref.pod;
+      if (!samePod || other.podUid === podUid) continue;
+      const uids = [other.podUid, podUid];
+      this.#options.log.warn('two pods have one name', { namespace: ref.namespace, pod: ref.pod, uids });
+      return;
+    }
   }
 
   #forget(containerId: string, fate: Exclude<Fate, { kind: 'renamed' }>): void {

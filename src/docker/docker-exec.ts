@@ -79,7 +79,7 @@ export class DockerExecHandler implements ExecHandler {
         highWaterMarkBytes,
         signal,
       });
-      return await reasoned(signal, this.#exitStatus(id, exit, guard, signal));
+      return await reasoned(signal, this.#exitStatus(id, exit, guard, signal), 'engine_gone');
     } finally {
       over.abort();
       sizes.stop();
@@ -155,8 +155,12 @@ function neverStarted({ running, exitCode, pid }: ExecState): boolean {
   return !running && pid === 0 && exitCode !== null && exitCode >= 126 && exitCode <= 128;
 }
 
-/** The Engine's answer; a failure as the SessionEnded that tells the client why. */
-async function reasoned<T>(signal: AbortSignal, answer: Promise<T>): Promise<T> {
+/** The Engine's answer; a failure as the SessionEnded that tells the client why, `otherwise` where its code tells nothing. */
+async function reasoned<T>(
+  signal: AbortSignal,
+  answer: Promise<T>,
+  otherwise: 'start_failed' | 'engine_gone' = 'start_failed',
+): Promise<T> {
   try {
     return await answer;
   } catch (cause) {
@@ -164,7 +168,7 @@ async function reasoned<T>(signal: AbortSignal, answer: Promise<T>): Promise<T> 
     if (cause instanceof SessionEnded) throw cause;
     const { code, message } = ExecletError.from(cause);
     const gone = code === 'HandlerNotFound' || code === 'ContainerNotRunning';
-    const reason = gone ? 'container_gone' : code === 'RuntimeUnavailable' ? 'engine_gone' : 'start_failed';
+    const reason = gone ? 'container_gone' : code === 'RuntimeUnavailable' ? 'engine_gone' : otherwise;
     throw new SessionEnded(reason, message, { cause });
   }
 }

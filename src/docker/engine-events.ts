@@ -7,7 +7,7 @@ const MAX_EVENT_BYTES = 4 * 1024 * 1024;
 export type EngineEvent =
   | { readonly action: 'exec_die'; readonly execId: string; readonly exitCode: number }
   | { readonly action: 'start' | 'rename' | 'pause' | 'unpause' | 'destroy'; readonly containerId: string }
-  | { readonly action: 'die'; readonly containerId: string; readonly exitCode: number };
+  | { readonly action: 'die'; readonly containerId: string; readonly exitCode: string };
 
 /**
  * Reads the Engine's event stream, JSON objects one a line, until it ends.
@@ -51,7 +51,7 @@ export function parseEvent(line: string): EngineEvent | undefined {
       return { action, execId, exitCode: exitCode & 0xff };
     }
     case 'die':
-      return { action, containerId, exitCode: Number(attributes.exitCode ?? -1) };
+      return { action, containerId, exitCode: attributes.exitCode ?? 'unknown' };
     case 'start':
     case 'rename':
     case 'pause':

@@ -127,6 +127,14 @@ export class HandlerRegistry {
     return found;
   }
 
+  /** What became of a pod that has no running container any more, as far as it is remembered. */
+  fateOfPod(namespace: string, pod: string): string | undefined {
+    const [container] = this.#rememberedContainers(namespace, pod);
+    if (container === undefined) return undefined;
+    const remembered = this.#remembered.get(keyOf(namespace, pod, container));
+    return remembered && becameOf(container, remembered.fate).message;
+  }
+
   /** Every registered container, in the order of namespace, pod, container and preference. */
   list(): RegisteredContainer[] {
     return [...this.#pods.values()]

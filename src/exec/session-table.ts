@@ -10,10 +10,6 @@ export class SessionTable {
     this.#live.set(ending, forgotten);
   }
 
-  get size(): number {
-    return this.#live.size;
-  }
-
   /** Ends every session with the reason and resolves when the last connection is closed. */
   async endAll(reason: SessionEnded): Promise<void> {
     for (const ending of this.#live.keys()) ending.abort(reason);

@@ -6,7 +6,6 @@ import type { RegisteredContainer } from './handler-registry.ts';
 
 /** One exec, from the accepted connection to its end. */
 export interface Session {
-  readonly id: string;
   readonly container: RegisteredContainer;
   readonly spec: ExecSpec;
   readonly connection: RemoteCommandConnection;

@@ -11,17 +11,26 @@ import { statusBody, type StatusDetails } from './status-body.ts';
 
 const PODS = '/api/v1/pods';
 const NAMESPACED_PODS = '/api/v1/namespaces/:namespace/pods';
-const EXEC = /^\/api\/v1\/namespaces\/[^/]+\/pods\/[^/]+\/exec\/?$/;
+
+export interface KubeApiOptions {
+  readonly registry: HandlerRegistry;
+  readonly nodeName: string;
+  /** Throws an ExecletError while the registry is not to be trusted: an empty list would be a lie. */
+  readonly checkServing: () => void;
+}
 
 /**
  * As much of the Kubernetes API as kubectl needs for get, exec and cp, and the kubelet's `/pods`; to be mounted at the root.
  *
- * Everything below `/api` and `/apis` is answered here, with a Status where it is nothing we have; only the exec subresource is
- * passed on. Who may ask must have been decided before.
+ * Everything below `/api` and `/apis` is answered here, with a Status where it is nothing we have. Who may ask must have been
+ * decided before.
  */
-export function createKubeApi({ registry, nodeName }: { registry: HandlerRegistry; nodeName: string }): Router {
+export function createKubeApi({ registry, nodeName, checkServing }: KubeApiOptions): Router {
   const router = Router({ caseSensitive: true });
-  const pods = (): Pod[] => podsOf(registry.list(), nodeName);
+  const pods = (): Pod[] => {
+    checkServing();
+    return podsOf(registry.list(), nodeName);
+  };
 
   router.use((request, response, next) => {
     const why = notServed(request.path);
@@ -58,7 +67,9 @@ export function createKubeApi({ registry, nodeName }: { registry: HandlerRegistr
       sendPod(request, response, pod);
       return;
     }
-    sendStatus(response, 404, 'NotFound', `pods "${name}" not found`, { name, kind: 'pods' });
+    const fate = registry.fateOfPod(namespace, name);
+    const message = `pods "${name}" not found${fate === undefined ? '' : `: ${fate}`}`;
+    sendStatus(response, 404, 'NotFound', message, { name, kind: 'pods' });
   });
 
   // What `kubectl run` and `kubectl create` ask for.
@@ -71,11 +82,7 @@ export function createKubeApi({ registry, nodeName }: { registry: HandlerRegistr
     const message = 'the server does not allow this method on the requested resource';
     sendStatus(response, 405, 'MethodNotAllowed', message, {});
   });
-  router.use(['/api', '/apis', '/openapi'], (request, response, next) => {
-    if (EXEC.test(`${request.baseUrl}${request.path}`)) {
-      next();
-      return;
-    }
+  router.use(['/api', '/apis', '/openapi'], (_request, response) => {
     sendStatus(response, 404, 'NotFound', 'the server could not find the requested resource', {});
   });
   router.use(answerError);

@@ -1,9 +1,9 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { ExecOutcome, ExecStreams, OutputSink, RemoteCommandConnection } from '../exec/connection.ts';
 import { SessionEnded } from '../exec/end-reason.ts';
 import { ExecletError } from '../errors.ts';
 import { SpdyConnection } from '../spdy/connection.ts';
 import type { SpdyStream } from '../spdy/stream.ts';
+import { aborted, within } from '../within.ts';
 import type { Acceptance, ConnectionLimits, WantedStreams } from './accept.ts';
 import { HeldInput } from './held-input.ts';
 import type { StreamProtocol } from './protocol.ts';
@@ -93,12 +93,9 @@ class SpdyRemoteCommand implements RemoteCommandConnection {
         `X-Stream-Protocol-Version: ${this.protocol}\r\n\r\n`,
     );
     this.#spdy.start(head);
-    const timer = new AbortController();
-    const late = delay(this.#limits.streamCreationTimeoutMs, 'late', { signal: timer.signal, ref: false });
-    const first = await Promise.race([this.#complete.promise, late.catch(() => undefined)]);
-    timer.abort();
+    const inTime = await within(this.#limits.streamCreationTimeoutMs, this.#complete.promise);
     if (this.#closing.signal.aborted) throw this.#closing.signal.reason;
-    if (first === 'late') {
+    if (!inTime) {
       const missing = [...this.#expected].filter(type => !this.#opened.has(type));
       const error = new ExecletError(
         'StreamsNotCreated',
@@ -119,38 +116,23 @@ class SpdyRemoteCommand implements RemoteCommandConnection {
     errorStream?.end();
     for (const type of ['stdout', 'stderr', 'stdin', 'resize'] as const) this.#opened.get(type)?.end();
 
-    await this.#within(this.#limits.deliveryTimeoutMs, this.#spdy.writtenOut());
-    await this.#within(this.#limits.closeTimeoutMs, this.#gone());
+    await within(this.#limits.deliveryTimeoutMs, this.#spdy.writtenOut());
+    await within(this.#limits.closeTimeoutMs, aborted(this.closed));
     this.#spdy.goAway();
     this.#spdy.end();
-    await this.#within(DESTROY_AFTER_MS, this.#spdy.whenClosed());
+    await within(DESTROY_AFTER_MS, this.#spdy.whenClosed());
     this.#spdy.destroy();
-  }
-
-  /** Waits for the event, for the peer to go, or for the time to pass. */
-  async #within(timeoutMs: number, event: Promise<void>): Promise<void> {
-    const timer = new AbortController();
-    const late = delay(timeoutMs, undefined, { signal: timer.signal, ref: false });
-    await Promise.race([event, late.catch(() => undefined)]);
-    timer.abort();
-  }
-
-  #gone(): Promise<void> {
-    if (this.closed.aborted) return Promise.resolve();
-    return new Promise(resolve => this.closed.addEventListener('abort', () => resolve(), { once: true }));
   }
 
   #take(stream: SpdyStream): boolean {
     const type = STREAM_TYPES.find(known => known === stream.headers.get(STREAM_TYPE_HEADER));
     if (type === undefined || this.#opened.has(type)) return type === undefined;
     this.#opened.set(type, stream);
-    if (type === 'stdin') {
+    if (type === 'stdin' && this.#expected.has('stdin')) {
       stream.consume({ data: chunk => this.#stdin.push(chunk), end: () => this.#stdin.end() });
     } else if (type === 'resize') {
       stream.consume({ data: chunk => this.#resize(chunk), end: () => undefined });
-    } else {
-      stream.consume({ data: () => true, end: () => undefined });
-    }
+    } // else nothing is expected on it: what comes all the same is read and dropped
     if ([...this.#expected].every(expected => this.#opened.has(expected))) this.#complete.resolve(undefined);
     return true;
   }

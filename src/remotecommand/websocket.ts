@@ -1,9 +1,9 @@
 import type { IncomingMessage } from 'node:http';
-import { setTimeout as delay } from 'node:timers/promises';
 import { WebSocket, WebSocketServer, type RawData } from 'ws';
 import type { ExecOutcome, ExecStreams, OutputSink, RemoteCommandConnection } from '../exec/connection.ts';
 import { SessionEnded } from '../exec/end-reason.ts';
 import { ExecletError } from '../errors.ts';
+import { aborted, within } from '../within.ts';
 import type { Acceptance, ConnectionLimits, WantedStreams } from './accept.ts';
 import { CHANNEL, decodeBase64, decodeBinary, encodeBase64, encodeBinary, type Channel } from './channel.ts';
 import { HeldInput } from './held-input.ts';
@@ -124,20 +124,12 @@ class WebSocketConnection implements RemoteCommandConnection {
   /** Sends the status and waits until the kernel has taken it, with everything before it, or the peer is gone. */
   async #delivered(status: Buffer): Promise<void> {
     if (this.#webSocket.readyState !== WebSocket.OPEN) return;
-    const timer = new AbortController();
     // An empty payload where the subprotocol has nothing to say on success: Kubernetes sends such messages too.
     const written = new Promise<void>(resolve => {
       this.#webSocket.send(this.#encode(CHANNEL.error, status), () => resolve());
     });
-    const late = delay(this.#limits.deliveryTimeoutMs, 'late', { signal: timer.signal, ref: false });
-    const first = await Promise.race([written, late.catch(() => undefined), this.#gone()]);
-    timer.abort();
-    if (first === 'late') this.#webSocket.terminate();
-  }
-
-  #gone(): Promise<void> {
-    if (this.closed.aborted) return Promise.resolve();
-    return new Promise(resolve => this.closed.addEventListener('abort', () => resolve(), { once: true }));
+    const inTime = await within(this.#limits.deliveryTimeoutMs, Promise.race([written, aborted(this.closed)]));
+    if (!inTime) this.#webSocket.terminate();
   }
 
   #sink(channel: Channel): OutputSink {

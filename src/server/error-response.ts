@@ -3,10 +3,8 @@ import { STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { ExecletError } from '../errors.ts';
 import { statusBody } from '../kubeapi/status-body.ts';
+import type { PathForm } from './exec-request.ts';
 import { SPDY_PROTOCOLS } from '../remotecommand/protocol.ts';
-
-/** Who asked decides the body: the kubelet's form of a path gets plain text, the API server's a Kubernetes Status. */
-export type ErrorForm = 'kubelet' | 'api';
 
 const DESTROY_AFTER_MS = 1_000;
 
@@ -19,7 +17,7 @@ interface ErrorResponse {
 /** The one translation of a failure before the upgrade. `extra` adds headers that the kind of refusal calls for. */
 export function errorResponse(
   cause: unknown,
-  form: ErrorForm,
+  form: PathForm,
   extra: Record<string, string | string[]> = {},
 ): ErrorResponse {
   const error = ExecletError.from(cause);
@@ -53,7 +51,7 @@ export function handshakeHeaders(
 }
 
 /** Answers on an express response. */
-export function sendError(response: ServerResponse, cause: unknown, form: ErrorForm): void {
+export function sendError(response: ServerResponse, cause: unknown, form: PathForm): void {
   const { status, headers, body } = errorResponse(cause, form);
   response.writeHead(status, headers);
   response.end(body);

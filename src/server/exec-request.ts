@@ -1,10 +1,12 @@
 import { ExecletError } from '../errors.ts';
 import type { WantedStreams } from '../remotecommand/accept.ts';
 
+/** Whose form a path has. It decides how failures are answered: the kubelet's in plain text, the API server's with a Status. */
+export type PathForm = 'kubelet' | 'api';
+
 /** An exec as it was asked for. */
 export interface ExecRequest {
-  /** Decides how failures are answered: the kubelet's form in plain text, the API server's with a Status. */
-  readonly form: 'kubelet' | 'api';
+  readonly form: PathForm;
   readonly namespace: string;
   readonly pod: string;
   readonly podUid?: string;

@@ -35,8 +35,11 @@ export function createRoutes({ exec, kubeApi, readiness }: RoutesOptions): Expre
     throw new ExecletError('HandlerNotFound', '404: Page Not Found');
   });
   const answerError: ErrorRequestHandler = (cause, request, response, next) => {
-    if (response.headersSent) next(cause);
-    else sendError(response, cause, formOf(request));
+    // Express throws a URIError for a path that does not decode.
+    const error: unknown =
+      cause instanceof URIError ? new ExecletError('BadExecRequest', cause.message, { cause }) : cause;
+    if (response.headersSent) next(error);
+    else sendError(response, error, formOf(request));
   };
   app.use(answerError);
   return app;

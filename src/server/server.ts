@@ -5,7 +5,7 @@ import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { RequestListener } from 'node:http';
 import { isLoopbackHost } from './origin.ts';
-import type { ExecService } from './upgrade.ts';
+import { takesUpgrade, type ExecService } from './upgrade.ts';
 
 /** Long commands travel in the request line; the kubelet's limit. */
 const MAX_HEADER_BYTES = 1024 * 1024;
@@ -31,7 +31,11 @@ export interface ExecServer {
 
 /** Starts to listen. Rejects with the listen error (EADDRINUSE, EACCES …), or when a TLS file cannot be used. */
 export async function listen({ address, port, tls, routes, exec }: ListenOptions): Promise<ExecServer> {
-  const options = { maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: HEADERS_TIMEOUT_MS };
+  const options = {
+    maxHeaderSize: MAX_HEADER_BYTES,
+    headersTimeout: HEADERS_TIMEOUT_MS,
+    shouldUpgradeCallback: takesUpgrade,
+  };
   const server: Server =
     tls === undefined
       ? createHttpServer(options, routes)

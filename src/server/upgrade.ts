@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { ExecOutcome, RemoteCommandConnection } from '../exec/connection.ts';
+import { SessionEnded } from '../exec/end-reason.ts';
 import type { HandlerRegistry, RegisteredContainer } from '../exec/handler-registry.ts';
 import { runSession } from '../exec/session.ts';
 import type { SessionTable } from '../exec/session-table.ts';
@@ -13,8 +14,8 @@ import type { ConnectionLimits } from '../remotecommand/accept.ts';
 import { negotiateSpdy, negotiateWebSocket, protocolsOf, type StreamProtocol } from '../remotecommand/protocol.ts';
 import { acceptSpdy } from '../remotecommand/spdy.ts';
 import { checkWebSocketHandshake, type WebSocketAcceptor } from '../remotecommand/websocket.ts';
-import { errorResponse, handshakeHeaders, refuseUpgrade, type ErrorForm } from './error-response.ts';
-import { parseExecPath, parseExecRequest, type ExecRequest } from './exec-request.ts';
+import { errorResponse, handshakeHeaders, refuseUpgrade } from './error-response.ts';
+import { parseExecPath, parseExecRequest, type ExecRequest, type PathForm } from './exec-request.ts';
 import { checkOrigin } from './origin.ts';
 import { bodyOfUpgrade } from './upgrade-body.ts';
 
@@ -102,7 +103,11 @@ export class ExecService {
     try {
       connection = transport === 'websocket' ? await webSockets.accept(acceptance) : await acceptSpdy(acceptance);
     } catch (cause) {
-      log.info('client did not complete the upgrade', { protocol: protocol.name, error: String(cause) });
+      log.info('client did not complete the upgrade', {
+        ...admitted.container.ref,
+        protocol: protocol.name,
+        error: String(cause),
+      });
       return;
     }
     this.#run(admitted, connection);
@@ -128,6 +133,9 @@ export class ExecService {
         return;
       }
       const { reason, error } = outcome;
+      if (error.code === 'Internal' && !(error.cause instanceof SessionEnded)) {
+        log.error('session failed unexpectedly', { session: id, error: error.stack }); // a mistake of ours
+      }
       // The text of a start failure quotes the command, which is not for the log.
       log.info('session ended', {
         ...fields,
@@ -137,12 +145,21 @@ export class ExecService {
       });
     };
     log.info('session started', fields);
-    sessions.add(ending, runSession({ id, container, spec, connection, ending }, ended));
+    sessions.add(ending, runSession({ container, spec, connection, ending }, ended));
   }
 }
 
+/**
+ * Whether an upgrade is answered as one. Clients offer upgrades they can do without, such as h2c, with requests for any path;
+ * only on an exec path, where nothing works without, is such an offer refused.
+ */
+export function takesUpgrade(incoming: IncomingMessage): boolean {
+  const { pathname } = urlOf(incoming);
+  return transportOf(incoming) !== undefined || pathname.startsWith('/exec/') || pathname.endsWith('/exec');
+}
+
 /** The form in which a request expects its errors. */
-export function formOf(incoming: IncomingMessage): ErrorForm {
+export function formOf(incoming: IncomingMessage): PathForm {
   return urlOf(incoming).pathname.startsWith('/api') ? 'api' : 'kubelet';
 }
 

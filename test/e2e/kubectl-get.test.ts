@@ -14,6 +14,11 @@ const served = serveWeb({
     const of = { namespace: 'shop', pod: 'cart-0', uid: '6a0f2f7e-0000-4000-8000-000000000001' };
     await engine.createContainer({ labels: kubernetesLabels({ ...of, container: 'cart' }) });
     await engine.createContainer({ labels: kubernetesLabels({ ...of, container: 'log' }) });
+    const done = await engine.createContainer({
+      labels: kubernetesLabels({ namespace: 'default', pod: 'done', container: 'app' }),
+      command: ['sh', '-c', 'exit 5'],
+    });
+    await done.docker.wait();
   },
 });
 
@@ -67,6 +72,12 @@ for (const kubectl of kubectls) {
     test('a pod that does not exist is not found', async () => {
       const { exitCode, stderr } = await run('get', 'pod', 'nobody');
       assert.deepEqual([exitCode, stderr], [1, 'Error from server (NotFound): pods "nobody" not found\n']);
+    });
+
+    test('a pod that has stopped is not found, and what became of it is said', async () => {
+      const { exitCode, stderr } = await run('exec', 'done', '--', 'true');
+      assert.equal(exitCode, 1);
+      assert.match(stderr, /pods "done" not found: Container [0-9a-f]{64} is not running: exited \(5\)/);
     });
 
     test('logs, attach, port-forward and run fail with what execlet does not serve', async () => {

@@ -129,6 +129,23 @@ for (const [title, lines, code, body] of TEXT_REFUSALS) {
   });
 }
 
+test('a path that does not decode is 400, with and without an upgrade', async () => {
+  for (const headers of [SPDY, ['Connection: close']]) {
+    assert.equal((await send(['POST /exec/default/web/%zz?command=x&output=1 HTTP/1.1', ...headers])).code, 400);
+    assert.equal((await send(['POST /api/v1/namespaces/%zz/pods/x/exec HTTP/1.1', ...headers])).code, 400);
+  }
+});
+
+test('an upgrade that a client merely offers does not change the answer of other paths', async () => {
+  const answer = await send([
+    'GET /version HTTP/1.1',
+    'Connection: Upgrade, HTTP2-Settings',
+    'Upgrade: h2c',
+    'HTTP2-Settings: AAMAAABk',
+  ]);
+  assert.equal(answer.code, 200);
+});
+
 const STATUS_REFUSALS: [title: string, lines: string[], code: number, reason: string, message: RegExp][] = [
   [
     'unknown pod',
@@ -209,6 +226,9 @@ test('without an Engine the daemon starts, says so, is not ready, and refuses ex
   assert.equal(ready.status, 503);
   assert.match(await ready.text(), /engine failed: the Engine at unix:\/\/\/nonexistent\/docker.sock does not answer/);
   assert.equal((await fetch(`${lonely.url}${KUBELET}`)).status, 503);
+  // Not an empty list: kubectl would say that there are no pods.
+  const pods = await fetch(`${lonely.url}/api/v1/pods`);
+  assert.deepEqual([pods.status, ((await pods.json()) as { reason: string }).reason], [503, 'ServiceUnavailable']);
   await lonely.waitForLog(line => line.message === 'engine unavailable');
   await lonely.stop();
 });

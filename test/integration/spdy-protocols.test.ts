@@ -107,6 +107,21 @@ test('each stream is answered before the next is opened, PINGs are echoed, and t
   client.destroy();
 });
 
+test('input that was not asked for is read and dropped', async () => {
+  const { client } = await dialSpdy({
+    port: served.daemon.port,
+    path: execPath(['sleep', '1000'], 'output=1'),
+    protocols: ['v4.channel.k8s.io'],
+  });
+  assert.ok(client !== undefined);
+  await client.open({ streamtype: 'error' });
+  const stdin = await client.open({ streamtype: 'stdin' });
+  await client.open({ streamtype: 'stdout' });
+  await stdin.write(Buffer.alloc(2_000_000));
+  assert.ok(await client.ping(), 'the connection is read to the end of what was sent');
+  client.destroy();
+});
+
 test('all three ways of saying that the upgrade request has no body are accepted', async () => {
   const bodies: ExecOverSpdyOptions['headers'][] = [[['Content-Length', '0']], [['Transfer-Encoding', 'chunked']]];
   for (const headers of bodies) {

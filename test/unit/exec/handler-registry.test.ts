@@ -91,6 +91,7 @@ test('says what became of a name, for ten minutes', () => {
   const stopped = { code: 'ContainerNotRunning', message: 'Container c1 is not running: exited (137)' };
   assert.throws(() => registry.resolve(app), stopped);
   assert.throws(() => registry.resolve(web), stopped, 'also when the pod is named alone');
+  assert.equal(registry.fateOfPod('shop', 'web'), 'Container c1 is not running: exited (137)');
   registry.rememberRemoved('c1');
   assert.throws(() => registry.resolve(app), { code: 'HandlerNotFound', message: /was removed/ });
   registry.remember(app, { kind: 'renamed', containerId: 'c1', newName: 'shop/web/new' });
