@@ -20,6 +20,8 @@ interface Client {
   readonly command: readonly [string, ...string[]];
   readonly env: NodeJS.ProcessEnv;
   readonly server: string;
+  /** What of its environment a person would have to type. */
+  readonly shownEnv?: string;
 }
 
 interface Expected {
@@ -40,7 +42,13 @@ try {
   const execlet = execletClient(daemon);
   const kubectl = await kubectlClient(daemon);
   if (kubectl === undefined) say('\nThere is no kubectl on PATH, so execlet exec alone shows what it would do.');
-  for (const client of kubectl === undefined ? [execlet] : [kubectl, execlet]) await showExecs(client);
+  if (kubectl !== undefined) {
+    await showExecs(kubectl);
+    const shownEnv = 'KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false';
+    const overSpdy = { ...kubectl, shownEnv, env: { ...kubectl.env, KUBECTL_REMOTE_COMMAND_WEBSOCKETS: 'false' } };
+    await show(overSpdy, ['exec', POD, '--', 'echo', 'the same over SPDY'], { stdout: /^the same over SPDY\n$/ });
+  }
+  await showExecs(execlet);
 
   say('\nWhat the daemon saw:');
   for (const { transport, protocol, exitCode } of daemon.sessionsEnded()) {
@@ -102,10 +110,11 @@ async function showTerminal(
 }
 
 /** The arguments with the server named behind the subcommand, where both programs take it. */
-function invocation({ name, command: [file, ...before], server }: Client, args: readonly string[]) {
+function invocation({ name, command: [file, ...before], server, shownEnv }: Client, args: readonly string[]) {
   const [subcommand = '', ...rest] = args;
   const all = [subcommand, '--server', server, ...rest];
-  return { line: [name, ...all].map(quote).join(' '), file, argv: [...before, ...all] };
+  const line = [name, ...all].map(quote).join(' ');
+  return { line: shownEnv === undefined ? line : `${shownEnv} ${line}`, file, argv: [...before, ...all] };
 }
 
 function isAsExpected(result: CommandResult, { exitCode = 0, stdout = /^/, stderr = /^/ }: Expected): boolean {

@@ -1,0 +1,35 @@
+import assert from 'node:assert/strict';
+import { readdir } from 'node:fs/promises';
+import { delimiter, dirname, join } from 'node:path';
+import { before, test } from 'node:test';
+import { CHECKOUT } from '../support/checkout.ts';
+import { temporaryDirectory } from '../support/cleanup.ts';
+import { mustRun, runCommand } from '../support/command.ts';
+
+// The package as users get it: packed, and installed into an empty directory.
+const { path: directory } = await temporaryDirectory('package');
+const env = { ...process.env, PATH: [dirname(process.execPath), process.env.PATH].join(delimiter) };
+
+before(async () => {
+  await mustRun('npm', ['pack', '--silent', '--pack-destination', directory], { cwd: CHECKOUT, env });
+  const [tarball = ''] = await readdir(directory);
+  const install = ['install', '--silent', '--ignore-scripts', '--prefix', directory, join(directory, tarball)];
+  await mustRun('npm', install, { cwd: directory, env, timeoutMs: 300_000 });
+});
+
+test('npx execlet runs, and serves until it is told to stop', async () => {
+  const version = await mustRun('npx', ['execlet', 'version'], { cwd: directory, env });
+  assert.match(version, /^execlet \d+\.\d+\.\d+\nNode v\d+/);
+  const help = await mustRun('npx', ['execlet', 'serve', '--help'], { cwd: directory, env });
+  assert.match(help, /--docker-endpoint/);
+  const serve =
+    'timeout --preserve-status --signal TERM 2 node_modules/.bin/execlet serve --port 0 --docker-endpoint unix:///nonexistent';
+  const { exitCode, stdout } = await runCommand('sh', ['-c', serve], { cwd: directory, env });
+  assert.equal(exitCode, 0);
+  assert.match(stdout.toString(), /^\{"event":"ready","address":"127\.0\.0\.1","port":\d+\}\n$/);
+});
+
+test('what is deployed is in the package, and the tests are not', async () => {
+  const installed = await readdir(join(directory, 'node_modules', 'execlet'));
+  assert.deepEqual(installed.sort(), ['LICENSE', 'README.md', 'deploy', 'dist', 'package.json']);
+});
