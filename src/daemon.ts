@@ -39,8 +39,7 @@ export interface Daemon {
  * Rejects with the listen error (EADDRINUSE, EACCES …), or when a TLS file cannot be used.
  */
 export async function startDaemon({ settings, log }: { settings: Settings; log: Logger }): Promise<Daemon> {
-  const { engineTimeoutMs } = settings;
-  const engine = new Engine({ endpoint: settings.dockerEndpoint, timeoutMs: engineTimeoutMs });
+  const engine = new Engine({ endpoint: settings.dockerEndpoint, timeoutMs: settings.engineTimeoutMs });
   const exits = new ExecExits();
   const registry = new HandlerRegistry();
   const watch = new ContainerWatch({
@@ -53,7 +52,6 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
         engine,
         exits,
         containerId,
-        engineTimeoutMs,
         highWaterMarkBytes: HIGH_WATER_MARK_BYTES,
         log,
       }),
@@ -71,7 +69,7 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
   const exec = new ExecService({
     registry,
     sessions,
-    webSockets: new WebSocketAcceptor({ closeTimeoutMs: CLOSE_TIMEOUT_MS }),
+    webSockets: new WebSocketAcceptor({ closeTimeoutMs: DELIVERY_TIMEOUT_MS + CLOSE_TIMEOUT_MS }),
     limits: {
       highWaterMarkBytes: HIGH_WATER_MARK_BYTES,
       streamCreationTimeoutMs: settings.streamCreationTimeoutMs,

@@ -28,6 +28,11 @@ export interface ContainerWatchOptions {
 interface Known {
   readonly container: RegisteredContainer;
   readonly gone: AbortController;
+  /**
+   * The Engine puts a container's labels over its own attributes of an event, so a label `exitCode` would decide how every
+   * command in it ended. Its events are not believed; the inspection is.
+   */
+  readonly labelsHideExits: boolean;
   readonly unregister: () => void;
 }
 
@@ -123,7 +128,8 @@ export class ContainerWatch {
     const containers = await engine.listContainers();
     const present = new Set(containers.map(({ Id }) => Id));
     for (const id of this.#known.keys()) if (!present.has(id)) this.#forget(id, { kind: 'removed', containerId: id });
-    for (const container of containers) this.#take(container);
+    // Newest first in the list; what is remembered of a name is the fate of the newest, so that comes last.
+    for (const container of containers.toReversed()) this.#take(container);
     this.#inSync = true;
     this.#firstAttempt.resolve(undefined);
     if (this.#lost) log.info('engine is back', { endpoint: engine.endpoint.text });
@@ -134,8 +140,10 @@ export class ContainerWatch {
   async #read(events: Readable, queue: EventQueue): Promise<void> {
     try {
       await readEvents(events, event => {
-        if (event.action === 'exec_die') this.#options.exits.settle(event.execId, event.exitCode);
-        else queue.push(event);
+        if (event.action !== 'exec_die') queue.push(event);
+        else if (!this.#known.get(event.containerId)?.labelsHideExits) {
+          this.#options.exits.settle(event.execId, event.containerId, event.exitCode);
+        }
       });
     } finally {
       queue.close();
@@ -213,35 +221,39 @@ export class ContainerWatch {
     }
     const gone = before?.gone ?? new AbortController(); // a renamed container is still the same
     const createdAt = new Date(container.Created * 1000);
-    this.#register(gone, {
-      ref: name.ref,
-      podUid: name.podUid,
-      scheme: name.scheme,
-      containerId,
-      engineName,
-      attempt: name.attempt,
-      image: container.Image,
-      imageId: container.ImageID,
-      createdAt,
-      // The list does not say when a container was started. Its creation is the best guess for those started before us.
-      startedAt: this.#startedAt.get(containerId) ?? createdAt,
-      paused: state === 'paused',
-      gone: gone.signal,
-      handler: handlerFor(containerId),
-    });
+    const labelsHideExits = 'exitCode' in container.Labels || 'execID' in container.Labels;
+    this.#register(
+      { gone, labelsHideExits },
+      {
+        ref: name.ref,
+        podUid: name.podUid,
+        scheme: name.scheme,
+        containerId,
+        engineName,
+        attempt: name.attempt,
+        image: container.Image,
+        imageId: container.ImageID,
+        createdAt,
+        // The list does not say when a container was started. Its creation is the best guess for those started before us.
+        startedAt: this.#startedAt.get(containerId) ?? createdAt,
+        paused: state === 'paused',
+        gone: gone.signal,
+        handler: handlerFor(containerId),
+      },
+    );
   }
 
   /** From the event alone: the Engine's list still shows the old state for a moment after it (20.10). */
   #setPaused(containerId: string, paused: boolean): void {
     const known = this.#known.get(containerId);
-    if (known !== undefined) this.#register(known.gone, { ...known.container, paused });
+    if (known !== undefined) this.#register(known, { ...known.container, paused });
   }
 
-  #register(gone: AbortController, container: RegisteredContainer): void {
+  #register({ gone, labelsHideExits }: Pick<Known, 'gone' | 'labelsHideExits'>, container: RegisteredContainer): void {
     if (!this.#known.has(container.containerId)) this.#logOtherUid(container);
     this.#known.get(container.containerId)?.unregister();
     const unregister = this.#options.registry.register(container);
-    this.#known.set(container.containerId, { container, gone, unregister });
+    this.#known.set(container.containerId, { container, gone, labelsHideExits, unregister });
   }
 
   /** Two pods of one name: one replaces the other, or an image's labels claim a name that is not its own. */

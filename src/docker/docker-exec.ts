@@ -12,12 +12,13 @@ import { StartFailureGuard } from './start-failure.ts';
 /** `exec_die` follows the stream's end by about half a millisecond; an inspection costs more than this wait saves. */
 const EVENT_HEAD_START_MS = 50;
 const INSPECT_INTERVAL_MS = 100;
+/** The Engine knows that a command has ended before it ends its output; this is for one that is slow to say so. */
+const RUNNING_AFTER_OUTPUT_MS = 1_000;
 
 export interface DockerExecOptions {
   readonly engine: Engine;
   readonly exits: ExecExits;
   readonly containerId: string;
-  readonly engineTimeoutMs: number;
   readonly highWaterMarkBytes: number;
   readonly log: Logger;
 }
@@ -44,7 +45,7 @@ export class DockerExecHandler implements ExecHandler {
       signal,
       engine.createExec({ containerId, command: spec.command, tty: spec.tty, stdin }, signal),
     );
-    const exit = exits.expect(id);
+    const exit = exits.expect(id, containerId);
     try {
       signal.throwIfAborted(); // a create whose client has gone is not started
       return await this.#run(id, spec, streams, sizes, exit, signal);
@@ -107,24 +108,24 @@ export class DockerExecHandler implements ExecHandler {
     }
   }
 
-  /** Asks until the Engine knows the exit code; it may report a command as running for a moment after its output has ended. */
+  /**
+   * Asks until the Engine knows the exit code. A command that goes on running after its output has ended was cut off from us
+   * (by a proxy, or by detaching), so what it exits with later says nothing about what we relayed.
+   */
   async #inspectedStatus(id: string, guard: StartFailureGuard, signal: AbortSignal): Promise<ExitStatus> {
-    const { engine, engineTimeoutMs } = this.#options;
-    const deadline = Date.now() + engineTimeoutMs;
+    const deadline = Date.now() + RUNNING_AFTER_OUTPUT_MS;
     if (!guard.suspected) await delay(EVENT_HEAD_START_MS, undefined, { signal }); // no event follows a failed start
     for (;;) {
-      const state = await engine.inspectExec(id, signal);
+      const state = await this.#options.engine.inspectExec(id, signal);
       if (neverStarted(state)) {
-        const text =
-          guard.text === '' ? `the command could not be started (${state.exitCode ?? 'no'} exit code)` : guard.text;
+        const text = guard.text === '' ? `the command could not be started (exit code ${state.exitCode})` : guard.text;
         throw new SessionEnded('start_failed', text);
       }
-      if (!state.running && state.exitCode !== null) return { exitCode: state.exitCode & 0xff, source: 'inspect' };
+      const { running, exitCode } = state;
+      if (!running && exitCode !== null && exitCode >= 0 && exitCode <= 255) return { exitCode, source: 'inspect' };
       if (Date.now() > deadline) {
-        throw new SessionEnded(
-          'engine_gone',
-          `the exit status is unknown: the output has ended, but the Engine still reports the command as ${state.running ? 'running' : 'without exit code'}`,
-        );
+        const why = running ? 'the command was still running' : `the Engine knows no exit code (${exitCode ?? 'none'})`;
+        throw new SessionEnded('engine_gone', `the exit status is unknown: the output has ended, but ${why}`);
       }
       await delay(INSPECT_INTERVAL_MS, undefined, { signal });
     }

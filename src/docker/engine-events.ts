@@ -5,7 +5,7 @@ const MAX_EVENT_BYTES = 4 * 1024 * 1024;
 
 /** A container event, reduced to what execlet uses. */
 export type EngineEvent =
-  | { readonly action: 'exec_die'; readonly execId: string; readonly exitCode: number }
+  | { readonly action: 'exec_die'; readonly containerId: string; readonly execId: string; readonly exitCode: number }
   | { readonly action: 'start' | 'rename' | 'pause' | 'unpause' | 'destroy'; readonly containerId: string }
   | { readonly action: 'die'; readonly containerId: string; readonly exitCode: string };
 
@@ -45,10 +45,9 @@ export function parseEvent(line: string): EngineEvent | undefined {
   if (action === undefined || containerId === undefined) return undefined;
   switch (action) {
     case 'exec_die': {
-      const exitCode = Number(attributes.exitCode);
-      const execId = attributes.execID;
-      if (execId === undefined || !Number.isInteger(exitCode)) return undefined;
-      return { action, execId, exitCode: exitCode & 0xff };
+      const { execID: execId, exitCode = '' } = attributes;
+      if (execId === undefined || !/^\d{1,3}$/.test(exitCode) || Number(exitCode) > 255) return undefined;
+      return { action, containerId, execId, exitCode: Number(exitCode) };
     }
     case 'die':
       return { action, containerId, exitCode: attributes.exitCode ?? 'unknown' };

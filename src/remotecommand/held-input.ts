@@ -31,6 +31,7 @@ export class HeldInput implements InputSource {
     if (this.#ended) return;
     this.#ended = true;
     this.#consumer?.end();
+    this.#onResume(); // nothing more will be pushed, and a consumer that was full asks for nothing after the end
   }
 
   consume(consumer: InputConsumer): void {
@@ -41,7 +42,7 @@ export class HeldInput implements InputSource {
     let wantsMore = true;
     for (const chunk of held) wantsMore = consumer.data(chunk);
     if (this.#ended) consumer.end();
-    else if (wantsMore) this.#onResume();
+    if (this.#ended || wantsMore) this.#onResume();
   }
 
   resume(): void {

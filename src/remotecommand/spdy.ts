@@ -14,6 +14,8 @@ const STREAM_TYPE_HEADER = 'streamtype';
 const STREAM_TYPES = ['error', 'stdin', 'stdout', 'stderr', 'resize'] as const;
 type StreamType = (typeof STREAM_TYPES)[number];
 
+type EndLimits = Pick<ConnectionLimits, 'deliveryTimeoutMs' | 'closeTimeoutMs'>;
+
 /** After our FIN, for a peer that does not close. */
 const DESTROY_AFTER_MS = 5_000;
 
@@ -47,6 +49,7 @@ class SpdyRemoteCommand implements RemoteCommandConnection {
   readonly #sizes = new TerminalSizes();
   readonly #complete = Promise.withResolvers<undefined>();
   #drained: () => void = () => undefined;
+  #ponged: () => void = () => undefined;
 
   constructor(acceptance: Acceptance) {
     const { socket, protocol, wanted, limits } = acceptance;
@@ -62,6 +65,7 @@ class SpdyRemoteCommand implements RemoteCommandConnection {
       highWaterMarkBytes: limits.highWaterMarkBytes,
       onStream: stream => this.#take(stream),
       onDrain: () => this.#drained(),
+      onPong: () => this.#ponged(),
       onPeerGoAway: () => this.#abort(new SessionEnded('client_gone', 'the client closed the connection')),
       onClose: cause => this.#abort(ended(cause)),
     });
@@ -101,13 +105,20 @@ class SpdyRemoteCommand implements RemoteCommandConnection {
         'StreamsNotCreated',
         `timed out waiting for the client to create streams, missing: ${missing.join(', ')}`,
       );
-      void this.finish({ kind: 'failed', reason: 'protocol_error', error });
+      void this.#end(
+        { kind: 'failed', reason: 'protocol_error', error },
+        { deliveryTimeoutMs: DESTROY_AFTER_MS, closeTimeoutMs: 0 },
+      );
       throw error;
     }
     this.#spdy.releaseInflater();
   }
 
-  async finish(outcome: ExecOutcome): Promise<void> {
+  finish(outcome: ExecOutcome): Promise<void> {
+    return this.#end(outcome, this.#limits);
+  }
+
+  async #end(outcome: ExecOutcome, { deliveryTimeoutMs, closeTimeoutMs }: EndLimits): Promise<void> {
     this.#stdin.discard(); // the socket is read to the end, or the kernel would reset it and drop output
     // The status goes first among the ends of streams: a client of version 1 stops listening once its outputs have ended.
     const errorStream = this.#opened.get('error');
@@ -116,12 +127,22 @@ class SpdyRemoteCommand implements RemoteCommandConnection {
     errorStream?.end();
     for (const type of ['stdout', 'stderr', 'stdin', 'resize'] as const) this.#opened.get(type)?.end();
 
-    await within(this.#limits.deliveryTimeoutMs, this.#spdy.writtenOut());
-    await within(this.#limits.closeTimeoutMs, aborted(this.closed));
+    await within(deliveryTimeoutMs, this.#delivered());
+    await within(closeTimeoutMs, aborted(this.closed));
     this.#spdy.goAway();
     this.#spdy.end();
     await within(DESTROY_AFTER_MS, this.#spdy.whenClosed());
     this.#spdy.destroy();
+  }
+
+  /** Megabytes can lie in the kernel's buffers for a client that reads slowly: its answer to a PING says that it has read them. */
+  async #delivered(): Promise<void> {
+    await this.#spdy.writtenOut();
+    const pong = new Promise<void>(resolve => {
+      this.#ponged = resolve;
+    });
+    this.#spdy.ping();
+    await Promise.race([pong, aborted(this.closed)]);
   }
 
   #take(stream: SpdyStream): boolean {

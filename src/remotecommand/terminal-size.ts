@@ -3,6 +3,8 @@ import type { ResizeSource, TerminalSize } from '../exec/connection.ts';
 /** A size as Go's encoder writes it is about 30 bytes; an object that grows past this is no size. */
 const MAX_OBJECT_BYTES = 1024;
 const MAX_CELLS = 0xffff;
+/** Parsing a whole message of the largest size would hold up every other session for seconds. */
+const MAX_CHUNK_BYTES = 64 * 1024;
 
 /**
  * Reads the resize stream: concatenated JSON objects `{"Width":80,"Height":24}`, cut anywhere.
@@ -17,6 +19,7 @@ export class TerminalSizeDecoder {
   /** The newest size completed by this chunk, or undefined. */
   push(chunk: Buffer): TerminalSize | undefined {
     if (this.#stopped) return undefined;
+    if (chunk.length > MAX_CHUNK_BYTES) return this.#stop(undefined);
     this.#pending += chunk.toString('latin1');
     let newest: TerminalSize | undefined;
     for (;;) {

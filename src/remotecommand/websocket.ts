@@ -3,7 +3,7 @@ import { WebSocket, WebSocketServer, type RawData } from 'ws';
 import type { ExecOutcome, ExecStreams, OutputSink, RemoteCommandConnection } from '../exec/connection.ts';
 import { SessionEnded } from '../exec/end-reason.ts';
 import { ExecletError } from '../errors.ts';
-import { aborted, within } from '../within.ts';
+import { within } from '../within.ts';
 import type { Acceptance, ConnectionLimits, WantedStreams } from './accept.ts';
 import { CHANNEL, decodeBase64, decodeBinary, encodeBase64, encodeBinary, type Channel } from './channel.ts';
 import { HeldInput } from './held-input.ts';
@@ -11,8 +11,10 @@ import { negotiateWebSocket, type StreamProtocol } from './protocol.ts';
 import { encodeStatus } from './status.ts';
 import { TerminalSizes } from './terminal-size.ts';
 
-/** Some clients send all their stdin as one message. */
-const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
+/** Some clients send all their stdin as one message; a message is held whole. */
+const MAX_INPUT_MESSAGE_BYTES = 16 * 1024 * 1024;
+/** Without stdin there is nothing to say but a terminal's size. */
+const MAX_MESSAGE_BYTES = 64 * 1024;
 const NORMAL_CLOSURE = 1000; // any other code is an error at the Go clients
 const EMPTY = Buffer.alloc(0);
 
@@ -33,18 +35,20 @@ export function checkWebSocketHandshake(request: IncomingMessage): void {
 
 /** Answers upgrades to WebSocket; one instance serves the whole daemon. */
 export class WebSocketAcceptor {
-  readonly #server: WebSocketServer;
+  readonly #withInput: WebSocketServer;
+  readonly #withoutInput: WebSocketServer;
 
+  /** `closeTimeoutMs`: the most that a peer may take to close; what is delivered by then is the connection's business. */
   constructor({ closeTimeoutMs }: { closeTimeoutMs: number }) {
     const options = {
       noServer: true,
       clientTracking: false,
       perMessageDeflate: false,
-      maxPayload: MAX_MESSAGE_BYTES,
       closeTimeout: closeTimeoutMs, // not yet in the published types
       handleProtocols: (offered: Set<string>) => negotiateWebSocket([...offered]).name,
     };
-    this.#server = new WebSocketServer(options);
+    this.#withInput = new WebSocketServer({ ...options, maxPayload: MAX_INPUT_MESSAGE_BYTES });
+    this.#withoutInput = new WebSocketServer({ ...options, maxPayload: MAX_MESSAGE_BYTES });
   }
 
   /** Writes the 101. The request must have passed `checkWebSocketHandshake` and `negotiateWebSocket`. */
@@ -52,7 +56,8 @@ export class WebSocketAcceptor {
     return new Promise((resolve, reject) => {
       const gone = (): void => reject(new SessionEnded('client_gone', 'the client left during the upgrade'));
       socket.once('close', gone);
-      this.#server.handleUpgrade(request, socket, head, webSocket => {
+      const server = wanted.stdin ? this.#withInput : this.#withoutInput;
+      server.handleUpgrade(request, socket, head, webSocket => {
         socket.off('close', gone);
         // Whatever ws emits before its 'message' listener is attached is lost, so this must happen in the same tick.
         resolve(
@@ -115,21 +120,18 @@ class WebSocketConnection implements RemoteCommandConnection {
 
   async finish(outcome: ExecOutcome): Promise<void> {
     this.#stdin.discard(); // unread input at close time would make the kernel reset the connection and drop output
-    const status = encodeStatus(outcome, this.#protocol);
-    await this.#delivered(status);
-    this.#webSocket.close(NORMAL_CLOSURE); // ws itself destroys the socket after closeTimeout
+    if (this.#webSocket.readyState === WebSocket.OPEN) {
+      // An empty payload where the subprotocol has nothing to say on success: Kubernetes sends such messages too.
+      this.#webSocket.send(this.#encode(CHANNEL.error, encodeStatus(outcome, this.#protocol)));
+      // Megabytes can lie in the kernel's buffers for a client that reads slowly: its pong says that it has read them.
+      const delivered = new Promise(resolve => this.#webSocket.once('pong', resolve));
+      this.#webSocket.ping();
+      this.#webSocket.close(NORMAL_CLOSURE);
+      await within(this.#limits.deliveryTimeoutMs, Promise.race([delivered, this.#socketClosed.promise]));
+    }
+    const closed = await within(this.#limits.closeTimeoutMs, this.#socketClosed.promise);
+    if (!closed) this.#webSocket.terminate();
     await this.#socketClosed.promise;
-  }
-
-  /** Sends the status and waits until the kernel has taken it, with everything before it, or the peer is gone. */
-  async #delivered(status: Buffer): Promise<void> {
-    if (this.#webSocket.readyState !== WebSocket.OPEN) return;
-    // An empty payload where the subprotocol has nothing to say on success: Kubernetes sends such messages too.
-    const written = new Promise<void>(resolve => {
-      this.#webSocket.send(this.#encode(CHANNEL.error, status), () => resolve());
-    });
-    const inTime = await within(this.#limits.deliveryTimeoutMs, Promise.race([written, aborted(this.closed)]));
-    if (!inTime) this.#webSocket.terminate();
   }
 
   #sink(channel: Channel): OutputSink {
@@ -155,7 +157,7 @@ class WebSocketConnection implements RemoteCommandConnection {
         if (decoded.channel === CHANNEL.stdin && this.#wanted.stdin && !this.#stdin.push(decoded.payload)) {
           this.#webSocket.pause();
         }
-        if (decoded.channel === CHANNEL.resize) this.#sizes.push(decoded.payload);
+        if (decoded.channel === CHANNEL.resize && this.#wanted.tty) this.#sizes.push(decoded.payload);
         break;
       case 'close':
         if (decoded.channel === CHANNEL.stdin) this.#stdin.end();

@@ -57,15 +57,20 @@ export function sendError(response: ServerResponse, cause: unknown, form: PathFo
   response.end(body);
 }
 
-/**
- * Answers on the bare socket of an upgrade and closes it. What the client still sends is read and dropped: unread bytes at
- * close would make the kernel reset the connection and take the answer with it.
- */
+/** Answers on the bare socket of an upgrade and closes it. */
 export function refuseUpgrade(socket: Duplex, { status, headers, body }: ErrorResponse): void {
   const lines = Object.entries(headers).flatMap(([name, value]) =>
     (Array.isArray(value) ? value : [value]).map(one => `${name}: ${one}\r\n`),
   );
   socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${lines.join('')}\r\n${body}`);
+  destroyWhenSent(socket);
+}
+
+/**
+ * Closes a socket that has been ended with an answer: when the peer closes too, or after a second. What the peer still sends is
+ * read and dropped: unread bytes at close would make the kernel reset the connection and take the answer with it.
+ */
+export function destroyWhenSent(socket: Duplex): void {
   socket.resume();
   const timer = setTimeout(() => socket.destroy(), DESTROY_AFTER_MS);
   socket.once('close', () => clearTimeout(timer));

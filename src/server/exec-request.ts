@@ -23,23 +23,29 @@ export type ExecTarget = Pick<ExecRequest, 'form' | 'namespace' | 'pod' | 'podUi
  * The target of an exec path, in either form; undefined for any other path.
  *
  * Kubelet: `/exec/{namespace}/{pod}/{container}` and `/exec/{namespace}/{pod}/{uid}/{container}`. API server:
- * `/api/v1/namespaces/{namespace}/pods/{pod}/exec`.
+ * `/api/v1/namespaces/{namespace}/pods/{pod}/exec`. The path is taken as it was sent: nothing is normalised, since whoever
+ * filters paths in front of us must see the one that we act on.
  *
  * @throws {ExecletError} BadExecRequest for a path segment that is not valid percent-encoding
  */
 export function parseExecPath(pathname: string): ExecTarget | undefined {
-  const segments = pathname.split('/').slice(1).map(decodeSegment);
-  if (segments.includes('')) return undefined;
-  if (segments[0] === 'exec') {
-    const [, namespace, pod, third, fourth, ...more] = segments;
-    if (namespace === undefined || pod === undefined || third === undefined || more.length > 0) return undefined;
-    if (fourth === undefined) return { form: 'kubelet', namespace, pod, container: third };
-    return { form: 'kubelet', namespace, pod, podUid: third, container: fourth };
-  }
-  const [api, v1, namespaces, namespace, pods, pod, exec, ...more] = segments;
-  if (`${api}/${v1}/${namespaces}/${pods}/${exec}` !== 'api/v1/namespaces/pods/exec' || more.length > 0)
+  const [root, first, ...rest] = pathname.split('/');
+  if (root !== '') return undefined;
+  if (first === 'exec') return kubeletTarget(rest.map(decodeName));
+  const [v1, namespaces, namespace, pods, pod, exec, ...more] = rest;
+  if (`${first}/${v1}/${namespaces}/${pods}/${exec}` !== 'api/v1/namespaces/pods/exec' || more.length > 0)
     return undefined;
-  return namespace === undefined || pod === undefined ? undefined : { form: 'api', namespace, pod };
+  const [inNamespace, inPod] = [namespace, pod].map(name => decodeName(name ?? ''));
+  return inNamespace === undefined || inPod === undefined
+    ? undefined
+    : { form: 'api', namespace: inNamespace, pod: inPod };
+}
+
+function kubeletTarget(names: readonly (string | undefined)[]): ExecTarget | undefined {
+  const [namespace, pod, third, fourth] = names;
+  if (namespace === undefined || pod === undefined || third === undefined || names.length > 4) return undefined;
+  if (names.length === 3) return { form: 'kubelet', namespace, pod, container: third };
+  return fourth === undefined ? undefined : { form: 'kubelet', namespace, pod, podUid: third, container: fourth };
 }
 
 /**
@@ -82,9 +88,11 @@ function isTrueForApi(value: string | null): boolean {
   return value !== null && value !== '0' && value.toLowerCase() !== 'false';
 }
 
-function decodeSegment(segment: string): string {
+/** A name in a path; undefined for what no namespace, pod or container can be called. */
+function decodeName(segment: string): string | undefined {
   try {
-    return decodeURIComponent(segment);
+    const name = decodeURIComponent(segment);
+    return /^\.{0,2}$|[/\0]/.test(name) ? undefined : name;
   } catch (cause) {
     throw new ExecletError('BadExecRequest', 'the path is not valid percent-encoding', { cause });
   }

@@ -4,6 +4,7 @@ import { createServer as createHttpServer, type Server } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { RequestListener } from 'node:http';
+import { destroyWhenSent } from './error-response.ts';
 import { isLoopbackHost } from './origin.ts';
 import { takesUpgrade, type ExecService } from './upgrade.ts';
 
@@ -60,8 +61,8 @@ export async function listen({ address, port, tls, routes, exec }: ListenOptions
   });
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     const status = error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request';
-    if (!socket.writable) socket.destroy();
-    else socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+    socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+    destroyWhenSent(socket);
   });
 
   server.listen(port, address);

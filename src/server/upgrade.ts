@@ -19,6 +19,9 @@ import { parseExecPath, parseExecRequest, type ExecRequest, type PathForm } from
 import { checkOrigin } from './origin.ts';
 import { bodyOfUpgrade } from './upgrade-body.ts';
 
+/** Of what a stranger sent; a request line may be 1 MiB. */
+const MAX_LOGGED_CHARACTERS = 256;
+
 export interface ExecServiceOptions {
   readonly registry: HandlerRegistry;
   readonly sessions: SessionTable;
@@ -80,9 +83,10 @@ export class ExecService {
       const extra = transport === undefined ? {} : handshakeHeaders(error, transport);
       refuseUpgrade(socket, errorResponse(error, formOf(incoming), extra));
       this.#options.log.info('upgrade refused', {
-        path: urlOf(incoming).pathname,
-        code: error.httpStatus,
-        error: error.message,
+        path: urlOf(incoming).pathname.slice(0, MAX_LOGGED_CHARACTERS),
+        status: error.httpStatus,
+        code: error.code,
+        error: error.message.slice(0, MAX_LOGGED_CHARACTERS),
       });
       return;
     }
@@ -163,10 +167,11 @@ export function formOf(incoming: IncomingMessage): PathForm {
   return urlOf(incoming).pathname.startsWith('/api') ? 'api' : 'kubelet';
 }
 
-/** The URL of a request; only its path and query mean anything. */
-function urlOf(incoming: IncomingMessage): URL {
-  const path = incoming.url ?? '/';
-  return URL.parse(path, 'http://localhost') ?? new URL('http://localhost/');
+/** Path and query as they were sent. A request target that is no path, such as a proxy's absolute form, names nothing here. */
+function urlOf({ url = '' }: IncomingMessage): { pathname: string; searchParams: URLSearchParams } {
+  const mark = url.indexOf('?');
+  const pathname = mark < 0 ? url : url.slice(0, mark);
+  return { pathname, searchParams: new URLSearchParams(mark < 0 ? '' : url.slice(mark)) };
 }
 
 /** WebSocket is looked for before SPDY, both without regard to case, as in Kubernetes. Undefined for any other upgrade. */

@@ -100,8 +100,9 @@ export class OpenStream implements SpdyStream {
   receive(piece: Buffer, fin: boolean): boolean {
     if (this.#remoteEnded) return true;
     const wantsMore = piece.length === 0 || this.#consumer.data(piece);
-    if (fin) this.receiveFin();
-    return wantsMore;
+    if (!fin) return wantsMore;
+    this.receiveFin();
+    return true; // whoever is full now is never asked to take more, so would never resume us
   }
 
   receiveFin(): void {

@@ -64,6 +64,19 @@ test('an exit code that nobody knows is a failure, never success', async context
   assert.equal(result.stdout.toString(), 'all of it');
 });
 
+test('output that ends while the command runs is a failure, whatever the command exits with later', async context => {
+  const { status, result } = await play(context, {
+    play: (connection, engine) => {
+      connection.end(stdcopyFrame(1, 'half'));
+      setTimeout(() => engine.sendExit(0), 1_500);
+    },
+    inspect: () => ({ Running: true, ExitCode: null, Pid: 1 }),
+  });
+  assert.equal(status.status, 'Failure');
+  assert.match(status.message ?? '', /the output has ended, but the command was still running/);
+  assert.equal(result.stdout.toString(), 'half');
+});
+
 test("a start failure's text is a failure Status and not output, whichever code the Engine's version gives it", async context => {
   for (const ExitCode of [126, 127, 128]) {
     const { status, reason, result } = await play(context, {
@@ -152,6 +165,17 @@ test('the terminal size goes with the start where the API has it, and is not sen
   };
   assert.equal(await consoleSize('1.41'), undefined);
   assert.deepEqual(await consoleSize('1.44'), [24, 80]);
+});
+
+test('an event for another container says nothing about this exec', async context => {
+  const { status } = await play(context, {
+    play: (connection, engine) => {
+      connection.end();
+      engine.sendExit(0, 'd'.repeat(64));
+    },
+    inspect: () => ({ Running: false, ExitCode: 9, Pid: 1 }),
+  });
+  assert.deepEqual(status.details?.causes, [{ reason: 'ExitCode', message: '9' }]);
 });
 
 test('stdout and stderr are always attached, and the detach keys are none that anybody types', async context => {

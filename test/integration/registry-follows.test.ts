@@ -154,3 +154,12 @@ test('the sessions of a container that goes end with a Status that says why', as
   assert.deepEqual({ verdict, reason }, { verdict: 'Failure', reason: 'InternalError' }, status);
   assert.match(status, /container_gone/);
 });
+
+test('labels that look like the exit of an exec do not decide how a command ended', async () => {
+  const labels = kubernetesLabels({ namespace: 'default', pod: 'liar', container: 'app' });
+  await engine.createContainer({ labels: { ...labels, exitCode: '0', execID: 'any' } });
+  await becomes('default/liar/app', usable);
+  const url = `ws://127.0.0.1:${daemon.port}/exec/default/liar/app?command=sh&command=-c&command=exit%2042&output=1`;
+  const { status } = await execOverWebSocket({ url, protocols: ['v5.channel.k8s.io'] });
+  assert.match(status, /"reason":"ExitCode","message":"42"/);
+});

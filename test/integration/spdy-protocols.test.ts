@@ -122,6 +122,25 @@ test('input that was not asked for is read and dropped', async () => {
   client.destroy();
 });
 
+test('after the end of its input the connection is read on, however full the command is', async () => {
+  for (const bytes of [300_000, 500_000, 600_000, 1_000_000]) {
+    const { client } = await dialSpdy({
+      port: served.daemon.port,
+      path: execPath(['sh', '-c', 'sleep 0.5; cat | wc -c; sleep 1000'], 'input=1&output=1'),
+      protocols: ['v4.channel.k8s.io'],
+    });
+    assert.ok(client !== undefined);
+    await client.open({ streamtype: 'error' });
+    const stdin = await client.open({ streamtype: 'stdin' });
+    const stdout = await client.open({ streamtype: 'stdout' });
+    const sent = stdin.write(Buffer.alloc(bytes)).then(() => stdin.end());
+    assert.equal((await stdout.receivedBytes(String(bytes).length)).toString().trim(), String(bytes));
+    await sent;
+    assert.ok(await client.ping());
+    client.destroy();
+  }
+});
+
 test('all three ways of saying that the upgrade request has no body are accepted', async () => {
   const bodies: ExecOverSpdyOptions['headers'][] = [[['Content-Length', '0']], [['Transfer-Encoding', 'chunked']]];
   for (const headers of bodies) {

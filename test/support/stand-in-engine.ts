@@ -59,9 +59,9 @@ export class StandInEngine {
   }
 
   /** Sends the `exec_die` of the exec. */
-  sendExit(exitCode: number): void {
+  sendExit(exitCode: number, containerId = CONTAINER_ID): void {
     const Attributes = { execID: EXEC_ID, exitCode: String(exitCode) };
-    const event = JSON.stringify({ Type: 'container', Action: 'exec_die', Actor: { ID: CONTAINER_ID, Attributes } });
+    const event = JSON.stringify({ Type: 'container', Action: 'exec_die', Actor: { ID: containerId, Attributes } });
     for (const stream of this.#events) stream.write(`${event}\n`);
   }
 

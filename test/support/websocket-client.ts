@@ -36,6 +36,7 @@ export async function execOverWebSocket({
   const outputs = new Map<number, Buffer[]>();
   const messages: { channel: number; bytes: number }[] = [];
   const closed = once(client, 'close') as Promise<[number, Buffer]>;
+  closed.catch(() => undefined); // an upgrade that is refused rejects `open` below, and this with it
   client.on('message', (data: Buffer, isBinary: boolean) => {
     const base64 = client.protocol.includes('base64');
     if (isBinary === base64)

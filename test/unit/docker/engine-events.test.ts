@@ -17,7 +17,7 @@ test('reads events however the stream is cut', async () => {
   const bytes = Buffer.from(start + execDie + start);
   const expected = [
     { action: 'start', containerId: 'c1' },
-    { action: 'exec_die', execId: 'e1', exitCode: 42 },
+    { action: 'exec_die', containerId: 'c1', execId: 'e1', exitCode: 42 },
     { action: 'start', containerId: 'c1' },
   ];
   assert.deepEqual(await read([bytes]), expected);
@@ -28,6 +28,13 @@ test('ignores what is none of ours', () => {
   assert.equal(parseEvent(''), undefined);
   assert.equal(parseEvent('{"Action":"exec_create: ls -l","Actor":{"ID":"c1"}}'), undefined);
   assert.equal(parseEvent('{"Action":"exec_die","Actor":{"ID":"c1","Attributes":{}}}'), undefined);
+});
+
+test('an exit code is believed only where it is one', () => {
+  const event = (exitCode: string) =>
+    parseEvent(JSON.stringify({ Action: 'exec_die', Actor: { ID: 'c1', Attributes: { execID: 'e1', exitCode } } }));
+  for (const wrong of ['', ' ', '256', '-1', '1e1', '0x1', 'zero']) assert.equal(event(wrong), undefined, wrong);
+  assert.deepEqual(event('255'), { action: 'exec_die', containerId: 'c1', execId: 'e1', exitCode: 255 });
 });
 
 test('a line without end is refused, not collected', async () => {

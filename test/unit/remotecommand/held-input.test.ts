@@ -49,3 +49,19 @@ test('discarded input is read on and dropped', () => {
   assert.equal(resumed, 1);
   assert.equal(input.push(Buffer.from('y')), true);
 });
+
+test('a transport that was paused goes on after the end of the input', () => {
+  let resumed = 0;
+  const input = new HeldInput({ highWaterMarkBytes: 1_000, onResume: () => (resumed += 1) });
+  input.consume({ data: () => false, end: () => undefined });
+  resumed = 0;
+  assert.equal(input.push(Buffer.from('x')), false);
+  input.end();
+  assert.equal(resumed, 1);
+  const early = new HeldInput({ highWaterMarkBytes: 1, onResume: () => (resumed += 1) });
+  assert.equal(early.push(Buffer.from('x')), false);
+  early.end();
+  resumed = 0;
+  early.consume({ data: () => false, end: () => undefined });
+  assert.equal(resumed, 1);
+});

@@ -50,3 +50,7 @@ test('only the newest size is kept until somebody consumes it', () => {
     { width: 3, height: 3 },
   ]);
 });
+
+test('a message of megabytes is not parsed at all', () => {
+  assert.equal(newestOf([Buffer.from('{}'.repeat(100_000)), Buffer.from('{"Width":80,"Height":24}')]), undefined);
+});

@@ -3,7 +3,8 @@ import { test } from 'node:test';
 import { parseExecPath, parseExecRequest, type ExecRequest } from '../../../src/server/exec-request.ts';
 
 function parse(url: string, method = 'POST'): ExecRequest {
-  const { pathname, searchParams } = new URL(url, 'http://localhost');
+  const [pathname = '', query = ''] = url.split('?');
+  const searchParams = new URLSearchParams(query);
   const target = parseExecPath(pathname);
   assert.ok(target !== undefined, `no exec path: ${pathname}`);
   return parseExecRequest(target, method, searchParams);
@@ -72,6 +73,23 @@ test('refuses a request without a stream, without a command, or with another met
   });
   assert.throws(() => parse('/exec/n/p/c?output=1'), { httpStatus: 400, message: /at least one command/ });
   assert.throws(() => parse('/exec/n/p/c?command=ls&output=1', 'PUT'), { httpStatus: 405 });
+});
+
+test('a path is taken as it was sent, so that a filter in front sees what is acted on', () => {
+  for (const path of [
+    '//x/exec/n/p/c',
+    'http://evil/exec/n/p/c',
+    '/exec/x/../n/p/c',
+    '/exec/n/%2e%2e/c',
+    '/exec/n/./c',
+    '/%65xec/n/p/c',
+    '/exec/n/p/a%2Fb',
+    '/exec/n/p/a%00b',
+    '/api/v1/namespaces/%2e/pods/p/exec',
+    '/api/v1/namespaces/n/p%6fds/p/exec',
+  ]) {
+    assert.equal(parseExecPath(path), undefined, path);
+  }
 });
 
 test('any other path is no exec', () => {
