@@ -28,6 +28,7 @@ for (const { kubectl, transport } of clients) {
       for await (const chunk of child.stdout as AsyncIterable<Buffer>) received += chunk.length;
       assert.equal(received, BYTES);
       assert.deepEqual(await exited, [0, null]);
+      assert.equal(await transportOfLast(), transport);
     });
 
     test('a command that does not read pauses the client, not the memory of the daemon', async () => {
@@ -43,8 +44,18 @@ for (const { kubectl, transport } of clients) {
       let counted = '';
       for await (const chunk of child.stdout as AsyncIterable<Buffer>) counted += chunk.toString();
       assert.equal(counted.trim(), String(BYTES));
+      assert.equal(await transportOfLast(), transport);
     });
   });
+}
+
+let sessions = 0;
+
+/** What the daemon saw; every test has one session. */
+async function transportOfLast(): Promise<string | undefined> {
+  sessions += 1;
+  const ended = await served.daemon.waitForSessionsEnded(sessions);
+  return ended.at(-1)?.transport;
 }
 
 async function sendZeros(stdin: NodeJS.WritableStream): Promise<void> {
