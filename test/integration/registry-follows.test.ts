@@ -144,10 +144,11 @@ test('the sessions of a container that goes end with a Status that says why', as
   const container = await engine.createContainer({ labels });
   await becomes('default/doomed/app', usable);
   const ended = execOverWebSocket({
-    url: `ws://127.0.0.1:${daemon.port}/exec/default/doomed/app?command=sleep&command=1000&output=1`,
+    url: `ws://127.0.0.1:${daemon.port}/exec/default/doomed/app?command=sleep&command=4711&output=1`,
     protocols: ['v5.channel.k8s.io'],
   });
-  await daemon.waitForLog(line => line.message === 'session started' && line.pod === 'doomed');
+  // Before the command runs, the end would be a start that failed.
+  while ((await container.exec(['pgrep', '-f', 'sleep 4711'])).exitCode !== 0) await delay(20);
   await container.remove();
   const { status } = await ended;
   const { status: verdict, reason } = JSON.parse(status) as { status: string; reason: string };
