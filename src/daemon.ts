@@ -3,6 +3,7 @@ import { ContainerWatch } from './docker/container-watch.ts';
 import { DockerExecHandler } from './docker/docker-exec.ts';
 import { Engine } from './docker/engine.ts';
 import { ExecExits } from './docker/exec-exits.ts';
+import { TailBudget } from './docker/tail-budget.ts';
 import { ExecletError } from './errors.ts';
 import { SessionEnded } from './exec/end-reason.ts';
 import { HandlerRegistry } from './exec/handler-registry.ts';
@@ -16,6 +17,8 @@ import { ExecService } from './server/upgrade.ts';
 import { within } from './within.ts';
 
 const HIGH_WATER_MARK_BYTES = 256 * 1024;
+/** Of a finished command's output, for clients that are slow: about 1.3 MB can still come from the Engine (20.10 and 28). */
+const TAIL_LIMITS = { bytesPerSession: 4 * 1024 * 1024, bytesInAll: 256 * 1024 * 1024 };
 /** For a client to take the rest of its output: the kubelet's default for idle streaming connections. */
 const DELIVERY_TIMEOUT_MS = 4 * 60 * 60 * 1000;
 /** For a peer to close once it has been sent everything. */
@@ -41,6 +44,7 @@ export interface Daemon {
 export async function startDaemon({ settings, log }: { settings: Settings; log: Logger }): Promise<Daemon> {
   const engine = new Engine({ endpoint: settings.dockerEndpoint, timeoutMs: settings.engineTimeoutMs });
   const exits = new ExecExits();
+  const tails = new TailBudget(TAIL_LIMITS);
   const registry = new HandlerRegistry();
   const watch = new ContainerWatch({
     engine,
@@ -53,6 +57,8 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
         exits,
         containerId,
         highWaterMarkBytes: HIGH_WATER_MARK_BYTES,
+        tails,
+        drain: { quietMs: settings.outputDrainQuietMs, limitMs: settings.outputDrainLimitMs },
         log,
       }),
     log,

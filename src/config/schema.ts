@@ -89,6 +89,14 @@ const settings = z.strictObject({
     placeholder: 'DURATION',
     help: "how long the Engine may take to answer a call; a command's own run time is not limited by it",
   }),
+  outputDrainQuiet: setting(duration, '2s', {
+    placeholder: 'DURATION',
+    help: "how long a command's children in the background may be silent after its exit, before its output counts as ended",
+  }),
+  outputDrainLimit: setting(duration, '30s', {
+    placeholder: 'DURATION',
+    help: 'how long after its exit the output of such children is waited for in all',
+  }),
   logLevel: setting(oneOf(LOG_LEVELS), 'info', { placeholder: 'LEVEL', help: LOG_LEVELS.join(', ') }),
   logFormat: setting(oneOf(LOG_FORMATS), 'json', {
     placeholder: 'FORMAT',
@@ -107,11 +115,15 @@ const settings = z.strictObject({
 });
 
 /** Turns what the flags, the file and the environment gave into Settings, or says what is wrong with which key. */
-export const settingsSchema = settings.transform(({ streamCreationTimeout, engineTimeout, ...others }) => ({
-  ...others,
-  streamCreationTimeoutMs: streamCreationTimeout,
-  engineTimeoutMs: engineTimeout,
-}));
+export const settingsSchema = settings.transform(
+  ({ streamCreationTimeout, engineTimeout, outputDrainQuiet, outputDrainLimit, ...others }) => ({
+    ...others,
+    streamCreationTimeoutMs: streamCreationTimeout,
+    engineTimeoutMs: engineTimeout,
+    outputDrainQuietMs: outputDrainQuiet,
+    outputDrainLimitMs: outputDrainLimit,
+  }),
+);
 
 /** What the daemon runs with. Everything has been checked; durations are in milliseconds. */
 export type Settings = Readonly<z.output<typeof settingsSchema>>;

@@ -6,21 +6,37 @@ import { ExecletError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import type { Engine, ExecState } from './engine.ts';
 import type { ExecExits, ExpectedExit } from './exec-exits.ts';
-import { relay } from './relay.ts';
+import { ExitWatch } from './exit-watch.ts';
+import { Relay, type DrainLimits } from './relay.ts';
 import { StartFailureGuard } from './start-failure.ts';
+import type { TailBudget } from './tail-budget.ts';
 
 /** `exec_die` follows the stream's end by about half a millisecond; an inspection costs more than this wait saves. */
 const EVENT_HEAD_START_MS = 50;
 const INSPECT_INTERVAL_MS = 100;
 /** The Engine knows that a command has ended before it ends its output; this is for one that is slow to say so. */
 const RUNNING_AFTER_OUTPUT_MS = 1_000;
+/** The same where we saw the exit, and ended the output, before the Engine did: it waits 2 s for the rest of the output first. */
+const RUNNING_AFTER_EXIT_MS = 5_000;
 
 export interface DockerExecOptions {
   readonly engine: Engine;
   readonly exits: ExecExits;
   readonly containerId: string;
   readonly highWaterMarkBytes: number;
+  readonly tails: TailBudget;
+  readonly drain: DrainLimits;
   readonly log: Logger;
+}
+
+/** One exec that has been created, and what is needed until its end. */
+interface CreatedExec {
+  readonly id: string;
+  readonly spec: ExecSpec;
+  readonly streams: ExecStreams;
+  readonly sizes: NewestSize;
+  readonly exit: ExpectedExit;
+  readonly signal: AbortSignal;
 }
 
 /**
@@ -38,68 +54,98 @@ export class DockerExecHandler implements ExecHandler {
 
   async exec(spec: ExecSpec, streams: ExecStreams, signal: AbortSignal): Promise<ExitStatus> {
     signal.throwIfAborted();
-    const { engine, exits, containerId } = this.#options;
     const sizes = new NewestSize(streams.resize);
-    const stdin = streams.stdin !== undefined;
-    const id = await reasoned(
-      signal,
-      engine.createExec({ containerId, command: spec.command, tty: spec.tty, stdin }, signal),
-    );
-    const exit = exits.expect(id, containerId);
+    const id = await this.#create(spec, streams.stdin !== undefined, signal);
+    const exit = this.#options.exits.expect(id, this.#options.containerId);
     try {
-      signal.throwIfAborted(); // a create whose client has gone is not started
-      return await this.#run(id, spec, streams, sizes, exit, signal);
+      return await this.#run({ id, spec, streams, sizes, exit, signal });
     } finally {
       exit.dispose();
     }
   }
 
-  async #run(
-    id: string,
-    { tty }: ExecSpec,
-    streams: ExecStreams,
-    sizes: NewestSize,
-    exit: ExpectedExit,
-    signal: AbortSignal,
-  ): Promise<ExitStatus> {
-    const { engine, highWaterMarkBytes } = this.#options;
-    const connection = await reasoned(signal, engine.startExec(id, { tty, size: sizes.newest }, signal));
+  async #create({ command, tty }: ExecSpec, stdin: boolean, signal: AbortSignal): Promise<string> {
+    const { engine, containerId } = this.#options;
+    const created = engine.createExec({ containerId, command, tty, stdin });
+    return reasoned(
+      signal,
+      'start',
+      unlessAborted(signal, created, id => this.#abandon(id, tty, signal)),
+    );
+  }
+
+  /**
+   * A client has left in the milliseconds between the Engine's create and start. The Engine keeps an exec that is never started
+   * until its container goes, and has no call to remove one: so the command is started, as if the client had left just after.
+   * Its input is at its end, and its output is dropped. Ended for any other reason, it is not started: that is the lesser evil.
+   */
+  #abandon(id: string, tty: boolean, { reason }: AbortSignal): void {
+    if (!(reason instanceof SessionEnded) || reason.endReason !== 'client_gone') return;
+    const { engine, log } = this.#options;
+    engine.startDetached(id, { tty }).catch((cause: unknown) => {
+      log.debug('an exec is left in the Engine', { exec: id, error: String(cause) });
+    });
+  }
+
+  async #run(exec: CreatedExec): Promise<ExitStatus> {
+    const { engine, containerId, highWaterMarkBytes, tails, drain, log } = this.#options;
+    const { id, spec, streams, sizes, exit, signal } = exec;
+    const { tty } = spec;
+    const started = engine.startExec(id, { tty, size: sizes.newest });
+    const connection = await reasoned(
+      signal,
+      'start',
+      unlessAborted(signal, started, late => late.destroy()),
+    );
     const over = new AbortController(); // ends the helpers of this exec with it
     const guard = new StartFailureGuard({
       client: streams.stdout,
       onSuspicion: () => void this.#releaseIfRunning(id, guard, over.signal),
     });
+    const watch = new ExitWatch({
+      engine,
+      execId: id,
+      containerId,
+      onExit: () => relay.commandExited(),
+      onBlind: cause => log.warn('cannot see whether a command has exited', { exec: id, error: String(cause) }),
+    });
+    const relay = new Relay({
+      engine: connection,
+      tty,
+      resetKeepsOutput: engine.local,
+      streams,
+      stdout: guard,
+      highWaterMarkBytes,
+      watch,
+      tail: tails.open(),
+      drain,
+      signal,
+    });
+    void exit.exitCode.then(() => relay.commandExited());
     try {
       sizes.follow(size => this.#resize(id, size, over.signal));
-      await relay({
-        engine: connection,
-        tty,
-        resetKeepsOutput: engine.local,
-        streams,
-        stdout: guard,
-        highWaterMarkBytes,
-        signal,
-      });
-      return await reasoned(signal, this.#exitStatus(id, exit, guard, signal), 'engine_gone');
+      await relay.run();
+      const patienceMs = relay.sawExit ? RUNNING_AFTER_EXIT_MS : RUNNING_AFTER_OUTPUT_MS;
+      return await reasoned(signal, 'end', this.#exitStatus(exec, guard, patienceMs));
     } finally {
       over.abort();
+      watch.stop();
       sizes.stop();
     }
   }
 
   /** The event first, the inspection second. What neither knows is a failure: exit code 0 is never guessed from silence. */
   async #exitStatus(
-    id: string,
-    exit: ExpectedExit,
+    { id, exit, signal }: CreatedExec,
     guard: StartFailureGuard,
-    signal: AbortSignal,
+    patienceMs: number,
   ): Promise<ExitStatus> {
     const stop = new AbortController();
     const aborted = (): void => stop.abort(signal.reason);
     signal.addEventListener('abort', aborted, { once: true });
     try {
       const fromEvent = exit.exitCode.then(exitCode => ({ exitCode, source: 'event' as const }));
-      const status = await Promise.race([fromEvent, this.#inspectedStatus(id, guard, stop.signal)]);
+      const status = await Promise.race([fromEvent, this.#inspectedStatus(id, guard, patienceMs, stop.signal)]);
       guard.release(); // it ran, so what it printed is its output
       return status;
     } finally {
@@ -112,8 +158,13 @@ export class DockerExecHandler implements ExecHandler {
    * Asks until the Engine knows the exit code. A command that goes on running after its output has ended was cut off from us
    * (by a proxy, or by detaching), so what it exits with later says nothing about what we relayed.
    */
-  async #inspectedStatus(id: string, guard: StartFailureGuard, signal: AbortSignal): Promise<ExitStatus> {
-    const deadline = Date.now() + RUNNING_AFTER_OUTPUT_MS;
+  async #inspectedStatus(
+    id: string,
+    guard: StartFailureGuard,
+    patienceMs: number,
+    signal: AbortSignal,
+  ): Promise<ExitStatus> {
+    const deadline = Date.now() + patienceMs;
     if (!guard.suspected) await delay(EVENT_HEAD_START_MS, undefined, { signal }); // no event follows a failed start
     for (;;) {
       const state = await this.#options.engine.inspectExec(id, signal);
@@ -156,21 +207,36 @@ function neverStarted({ running, exitCode, pid }: ExecState): boolean {
   return !running && pid === 0 && exitCode !== null && exitCode >= 126 && exitCode <= 128;
 }
 
-/** The Engine's answer; a failure as the SessionEnded that tells the client why, `otherwise` where its code tells nothing. */
-async function reasoned<T>(
-  signal: AbortSignal,
-  answer: Promise<T>,
-  otherwise: 'start_failed' | 'engine_gone' = 'start_failed',
-): Promise<T> {
+/** The Engine's answer; a failure as the SessionEnded that tells the client why. */
+async function reasoned<T>(signal: AbortSignal, phase: 'start' | 'end', answer: Promise<T>): Promise<T> {
   try {
     return await answer;
   } catch (cause) {
     if (signal.aborted) throw signal.reason;
     if (cause instanceof SessionEnded) throw cause;
     const { code, message } = ExecletError.from(cause);
+    if (phase === 'end') throw new SessionEnded('engine_gone', `the exit status is unknown: ${message}`, { cause });
     const gone = code === 'HandlerNotFound' || code === 'ContainerNotRunning';
-    const reason = gone ? 'container_gone' : code === 'RuntimeUnavailable' ? 'engine_gone' : otherwise;
+    const reason = gone ? 'container_gone' : code === 'RuntimeUnavailable' ? 'engine_gone' : 'start_failed';
     throw new SessionEnded(reason, message, { cause });
+  }
+}
+
+/** The answer, or the signal's reason as soon as it aborts; what is answered after that goes to `late`. */
+async function unlessAborted<T>(signal: AbortSignal, answer: Promise<T>, late: (value: T) => void): Promise<T> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const abort = (): void => reject(signal.reason);
+  signal.addEventListener('abort', abort, { once: true });
+  if (signal.aborted) abort();
+  try {
+    const value = await Promise.race([answer, aborted]);
+    signal.throwIfAborted();
+    return value;
+  } catch (cause) {
+    if (signal.aborted) answer.then(late, () => undefined);
+    throw cause;
+  } finally {
+    signal.removeEventListener('abort', abort);
   }
 }
 

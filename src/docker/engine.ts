@@ -37,6 +37,12 @@ export interface ExecState {
   readonly pid: number;
 }
 
+/** The Engine's answer to `top`, which the published types leave open. */
+interface ContainerTop {
+  readonly Titles: readonly string[];
+  readonly Processes: readonly (readonly string[])[];
+}
+
 /**
  * The Docker Engine's API as far as execlet needs it, over dockerode.
  *
@@ -87,8 +93,11 @@ export class Engine {
     throw new ExecletError('RuntimeUnavailable', 'the Engine sent no event stream');
   }
 
-  /** Creates an exec and answers its id. An exec that is never started stays until its container goes. */
-  async createExec({ containerId, command, tty, stdin }: ExecToCreate, signal: AbortSignal): Promise<string> {
+  /**
+   * Creates an exec and answers its id. An exec that is never started stays until its container goes; so this cannot be aborted,
+   * or nobody would know of the one that the Engine has made.
+   */
+  async createExec({ containerId, command, tty, stdin }: ExecToCreate): Promise<string> {
     const exec = await this.#call(
       this.#calls.getContainer(containerId).exec({
         Cmd: [...command],
@@ -98,22 +107,16 @@ export class Engine {
         AttachStdout: true,
         AttachStderr: true,
         DetachKeys: DETACH_KEYS,
-        abortSignal: signal,
       }),
     );
     return exec.id;
   }
 
-  /** Starts the exec and answers the hijacked connection, with an `error` listener attached. */
-  async startExec(
-    id: string,
-    options: { tty: boolean; size: TerminalSize | undefined },
-    signal: AbortSignal,
-  ): Promise<Socket> {
-    const { tty, size } = options;
+  /** Starts the exec and answers the hijacked connection, with an `error` listener attached. Not to be aborted, as `createExec`. */
+  async startExec(id: string, { tty, size }: { tty: boolean; size: TerminalSize | undefined }): Promise<Socket> {
     const consoleSize = size !== undefined && isAtLeast(this.#apiVersion, CONSOLE_SIZE_SINCE);
     const stream = await this.#call(
-      this.#deadline(signal, abortSignal =>
+      this.#deadline(undefined, abortSignal =>
         this.#streams.getExec(id).start({
           hijack: true,
           stdin: true,
@@ -137,6 +140,13 @@ export class Engine {
     return stream;
   }
 
+  /** Starts the exec without a connection to it: its input is at its end, its output is dropped. */
+  async startDetached(id: string, { tty }: { tty: boolean }): Promise<void> {
+    const answer = await this.#call(this.#calls.getExec(id).start({ Detach: true, Tty: tty }));
+    answer.on('error', () => undefined);
+    answer.destroy();
+  }
+
   async resizeExec(id: string, { width, height }: TerminalSize, signal: AbortSignal): Promise<void> {
     await this.#call(this.#calls.getExec(id).resize({ w: width, h: height, abortSignal: signal }));
   }
@@ -146,18 +156,28 @@ export class Engine {
     return { running: Running, exitCode: ExitCode, pid: Pid };
   }
 
+  /** The pids of the container's processes, in the Engine's own pid namespace. The Engine asks `ps`, which must be there. */
+  async listPids(containerId: string, signal: AbortSignal): Promise<number[]> {
+    const answer = this.#calls.getContainer(containerId).top({ abortSignal: signal }) as Promise<ContainerTop>;
+    const { Titles, Processes } = await this.#call(answer);
+    const column = Titles.indexOf('PID');
+    if (column < 0)
+      throw new ExecletError('Internal', `the Engine's list of processes has no PID: ${Titles.join(' ')}`);
+    return Processes.map(fields => Number(fields[column]));
+  }
+
   /** Runs a call of the client without time-outs under a deadline of its own, which ends with the call's answer. */
-  async #deadline<T>(signal: AbortSignal, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    signal.throwIfAborted();
+  async #deadline<T>(signal: AbortSignal | undefined, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    signal?.throwIfAborted();
     const own = new AbortController();
-    const abort = (): void => own.abort(signal.reason);
+    const abort = (): void => own.abort(signal?.reason);
     const timer = setTimeout(() => own.abort(), this.#timeoutMs);
-    signal.addEventListener('abort', abort, { once: true });
+    signal?.addEventListener('abort', abort, { once: true });
     try {
       return await call(own.signal);
     } finally {
       clearTimeout(timer);
-      signal.removeEventListener('abort', abort);
+      signal?.removeEventListener('abort', abort);
     }
   }
 

@@ -2,7 +2,20 @@ import type { Socket } from 'node:net';
 import type { ExecStreams, OutputSink } from '../exec/connection.ts';
 import { SessionEnded } from '../exec/end-reason.ts';
 import { isBrokenPipe } from './broken-pipe.ts';
+import type { ExitWatch } from './exit-watch.ts';
 import { StdcopyDemultiplexer } from './stdcopy.ts';
+import type { Tail } from './tail-budget.ts';
+
+/** The Engine drops what nobody has read so long after the command's exit (moby, `ProcessEvent`); less what our timers may be late. */
+const ENGINE_KEEPS_TAIL_MS = 1_900;
+
+/** How long output is waited for after the command's exit, while a child in the background holds it open. */
+export interface DrainLimits {
+  /** Without a byte. */
+  readonly quietMs: number;
+  /** In all. */
+  readonly limitMs: number;
+}
 
 export interface RelayOptions {
   /** The hijacked connection of a started exec. */
@@ -15,48 +28,137 @@ export interface RelayOptions {
   /** Sees stdout before the client does, and may hold it back (see StartFailureGuard). */
   readonly stdout: OutputSink;
   readonly highWaterMarkBytes: number;
+  /** Told when output is held back; who made it calls `commandExited` of the relay. */
+  readonly watch: Pick<ExitWatch, 'prepare' | 'hold' | 'caughtUp' | 'unseenMs'>;
+  readonly tail: Tail;
+  readonly drain: DrainLimits;
   readonly signal: AbortSignal;
 }
 
 /**
- * Moves bytes between the Engine and the client until the Engine has ended the output.
+ * Moves bytes between the Engine and the client until the output has ended.
  *
  * Slices of the Engine's chunks go to the client as they are. Each side is paused while the other is full: nothing is
- * queued beyond the high-water marks. Rejects with SessionEnded `engine_gone` when the Engine breaks its stream off, with the
- * signal's reason when that aborts. The Engine's socket is destroyed when this settles, and the client's input discarded.
+ * queued beyond the high-water marks, until the command has exited. Then the Engine would soon drop what it still holds, so the
+ * rest is taken at once, into memory where the client is slow, and waits there for the client.
  */
-export async function relay(options: RelayOptions): Promise<void> {
-  const { engine, signal, streams } = options;
-  const { promise: ended, resolve, reject } = Promise.withResolvers<undefined>();
-  const abort = (): void => reject(signal.reason as Error);
-  const broken = (cause: Error): void => reject(new SessionEnded('engine_gone', cause.message, { cause }));
+export class Relay {
+  readonly #options: RelayOptions;
+  readonly #output: Output;
+  readonly #ended = Promise.withResolvers<undefined>();
+  #unpreparedBytes: number;
+  #exitedAt: number | undefined;
+  #lastOutputAt = 0;
+  #drainTimer: NodeJS.Timeout | undefined;
+  #cutByUs = false;
+  #over = false;
 
-  const output = openOutput(options);
-  engine.on('data', (chunk: Buffer) => {
+  constructor(options: RelayOptions) {
+    this.#options = options;
+    this.#output = openOutput(options);
+    this.#unpreparedBytes = options.highWaterMarkBytes / 2;
+  }
+
+  /**
+   * Rejects with SessionEnded `engine_gone` when the Engine breaks its stream off, `output_lost` when the rest of the output is
+   * too large to hold or may be incomplete, and with the signal's reason when that aborts. The Engine's socket is destroyed when
+   * this settles, and the client's input discarded.
+   */
+  async run(): Promise<void> {
+    const { engine, signal, streams, tail, watch, resetKeepsOutput } = this.#options;
+    const { resolve, reject } = this.#ended;
+    const abort = (): void => reject(signal.reason);
+    const broken = (cause: Error): void => reject(new SessionEnded('engine_gone', cause.message, { cause }));
+
+    engine.on('data', (chunk: Buffer) => this.#take(chunk));
+    engine.on('end', () => resolve(undefined));
+    engine.on('error', cause => (resetKeepsOutput && isBrokenPipe(cause) ? resolve(undefined) : broken(cause)));
+    engine.on('close', () => broken(new Error('the Engine closed the connection of the exec')));
+    // Stays after the end: the tail is the client's until it has taken it, or is gone.
+    streams.onDrain(() => {
+      tail.release();
+      watch.caughtUp();
+      engine.resume();
+    });
+    signal.addEventListener('abort', abort, { once: true });
+    if (signal.aborted) abort();
+    openInput(this.#options);
+
     try {
-      if (!output.push(chunk)) engine.pause();
+      await this.#ended.promise;
+      if (!this.#cutByUs) this.#output.end();
     } catch (cause) {
-      broken(cause as Error);
+      throw cause instanceof SessionEnded ? cause : new SessionEnded('engine_gone', String(cause), { cause });
+    } finally {
+      this.#over = true;
+      clearTimeout(this.#drainTimer);
+      signal.removeEventListener('abort', abort);
+      streams.stdin?.discard();
       engine.destroy();
     }
-  });
-  engine.on('end', () => resolve(undefined));
-  engine.on('error', cause => (options.resetKeepsOutput && isBrokenPipe(cause) ? resolve(undefined) : broken(cause)));
-  engine.on('close', () => broken(new Error('the Engine closed the connection of the exec')));
-  streams.onDrain(() => engine.resume());
-  signal.addEventListener('abort', abort, { once: true });
-  if (signal.aborted) abort();
-  openInput(options);
+  }
 
-  try {
-    await ended;
-    output.end();
-  } catch (cause) {
-    throw cause instanceof SessionEnded ? cause : new SessionEnded('engine_gone', String(cause), { cause });
-  } finally {
-    signal.removeEventListener('abort', abort);
-    streams.stdin?.discard();
-    engine.destroy();
+  /** Whether the exit was known before the output had ended. */
+  get sawExit(): boolean {
+    return this.#exitedAt !== undefined;
+  }
+
+  /** Whoever learns that the command has exited says so, in any order and more than once; after the output's end it means nothing. */
+  commandExited(): void {
+    if (this.#over || this.#exitedAt !== undefined) return;
+    const { engine, watch } = this.#options;
+    const { unseenMs } = watch;
+    if (unseenMs >= ENGINE_KEEPS_TAIL_MS) {
+      this.#lose(`the client was slow, and the command's exit was seen up to ${Math.round(unseenMs)} ms late`);
+      return;
+    }
+    this.#exitedAt = this.#lastOutputAt = performance.now();
+    engine.resume();
+    this.#awaitEnd(this.#options.drain.quietMs);
+  }
+
+  #take(chunk: Buffer): void {
+    const { engine, watch, tail } = this.#options;
+    let wantsMore: boolean;
+    try {
+      wantsMore = this.#output.push(chunk);
+    } catch (cause) {
+      this.#ended.reject(cause);
+      engine.destroy();
+      return;
+    }
+    if (this.#unpreparedBytes > 0) {
+      this.#unpreparedBytes -= chunk.length;
+      if (this.#unpreparedBytes <= 0) watch.prepare();
+    }
+    if (this.#exitedAt !== undefined) {
+      this.#lastOutputAt = performance.now();
+      const tooMuch = wantsMore ? undefined : tail.hold(chunk.length);
+      if (tooMuch !== undefined) this.#lose(tooMuch);
+    } else if (!wantsMore) {
+      engine.pause();
+      watch.hold();
+    }
+  }
+
+  /** After the exit the Engine ends the output when every process that holds it has gone, some versions 2 s after the exit. */
+  #awaitEnd(ms: number): void {
+    this.#drainTimer = setTimeout(() => {
+      const { quietMs, limitMs } = this.#options.drain;
+      const now = performance.now();
+      const left = Math.min(this.#lastOutputAt + quietMs, (this.#exitedAt ?? now) + limitMs) - now;
+      if (left > 0) {
+        this.#awaitEnd(left);
+        return;
+      }
+      this.#cutByUs = true;
+      this.#ended.resolve(undefined);
+    }, ms);
+  }
+
+  #lose(why: string): void {
+    this.#ended.reject(new SessionEnded('output_lost', `the end of the output is lost: ${why}`));
+    this.#options.engine.destroy();
   }
 }
 

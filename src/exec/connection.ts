@@ -49,7 +49,10 @@ export interface ExecStreams {
   /** Never present with a TTY. */
   readonly stderr?: OutputSink;
   readonly resize?: ResizeSource;
-  /** The one listener that is called whenever writing may go on after a sink has answered false. */
+  /**
+   * The one listener that is called whenever nothing waits in memory any more after a sink has answered false: the kernel has
+   * taken everything, or the connection has closed. Also after the session's end.
+   */
   onDrain(listener: () => void): void;
 }
 

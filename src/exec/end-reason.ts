@@ -8,6 +8,7 @@ export type EndReason =
   | 'drain'
   | 'container_gone'
   | 'engine_gone'
+  | 'output_lost'
   | 'protocol_error'
   | 'start_failed';
 

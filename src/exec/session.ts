@@ -3,6 +3,11 @@ import type { ExecOutcome, RemoteCommandConnection } from './connection.ts';
 import { SessionEnded } from './end-reason.ts';
 import type { ExecSpec } from './handler.ts';
 import type { RegisteredContainer } from './handler-registry.ts';
+import { within } from '../within.ts';
+
+/** Between what a command in it shows of its container's end and the Engine's word of it; tens of milliseconds as a rule. */
+const CONTAINER_END_MS = 500;
+const KILLED = 128 + 9;
 
 /** One exec, from the accepted connection to its end. */
 export interface Session {
@@ -37,11 +42,30 @@ export async function runSession(
   } catch (cause) {
     outcome = failure(cause);
   }
+  if (looksLikeContainerEnd(outcome) && (await goneWithin(CONTAINER_END_MS, gone))) outcome = failure(gone.reason);
   // The container lives on without us, perhaps for months: nothing of this session may stay on its signal.
   gone.removeEventListener('abort', containerGone);
   onOutcome(outcome);
   await connection.finish(outcome);
   closed.removeEventListener('abort', clientLeft);
+}
+
+/**
+ * A container that ends takes its commands with it, and the Engine tells of these first: as a death by SIGKILL, as an exec that
+ * never started or that it does not know. Which of the two was heard first must not decide what the client is told.
+ */
+function looksLikeContainerEnd(outcome: ExecOutcome): boolean {
+  return outcome.kind === 'exited' ? outcome.exitCode === KILLED : outcome.reason === 'engine_gone';
+}
+
+async function goneWithin(timeoutMs: number, gone: AbortSignal): Promise<boolean> {
+  if (gone.aborted) return true;
+  const { promise, resolve } = Promise.withResolvers<undefined>();
+  const heard = (): void => resolve(undefined);
+  gone.addEventListener('abort', heard, { once: true });
+  await within(timeoutMs, promise);
+  gone.removeEventListener('abort', heard);
+  return gone.aborted;
 }
 
 function failure(cause: unknown): ExecOutcome {

@@ -67,7 +67,10 @@ class SpdyRemoteCommand implements RemoteCommandConnection {
       onDrain: () => this.#drained(),
       onPong: () => this.#ponged(),
       onPeerGoAway: () => this.#abort(new SessionEnded('client_gone', 'the client closed the connection')),
-      onClose: cause => this.#abort(ended(cause)),
+      onClose: cause => {
+        this.#abort(ended(cause));
+        this.#drained();
+      },
     });
     this.#stdin = new HeldInput({
       highWaterMarkBytes: limits.highWaterMarkBytes,

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
 import { WebSocket, WebSocketServer, type RawData } from 'ws';
 import type { ExecOutcome, ExecStreams, OutputSink, RemoteCommandConnection } from '../exec/connection.ts';
 import { SessionEnded } from '../exec/end-reason.ts';
@@ -7,6 +8,7 @@ import { within } from '../within.ts';
 import type { Acceptance, ConnectionLimits, WantedStreams } from './accept.ts';
 import { CHANNEL, decodeBase64, decodeBinary, encodeBase64, encodeBinary, type Channel } from './channel.ts';
 import { HeldInput } from './held-input.ts';
+import { InputStall } from './input-stall.ts';
 import { negotiateWebSocket, type StreamProtocol } from './protocol.ts';
 import { encodeStatus } from './status.ts';
 import { TerminalSizes } from './terminal-size.ts';
@@ -60,9 +62,7 @@ export class WebSocketAcceptor {
       server.handleUpgrade(request, socket, head, webSocket => {
         socket.off('close', gone);
         // Whatever ws emits before its 'message' listener is attached is lost, so this must happen in the same tick.
-        resolve(
-          new WebSocketConnection({ webSocket, protocol, wanted, limits, onDrain: drain => socket.on('drain', drain) }),
-        );
+        resolve(new WebSocketConnection({ webSocket, socket, protocol, wanted, limits }));
       });
     });
   }
@@ -73,7 +73,8 @@ interface WebSocketConnectionOptions {
   readonly protocol: StreamProtocol;
   readonly wanted: WantedStreams;
   readonly limits: ConnectionLimits;
-  readonly onDrain: (listener: () => void) => void;
+  /** The one below; ws does not tell when it has drained. */
+  readonly socket: Duplex;
 }
 
 class WebSocketConnection implements RemoteCommandConnection {
@@ -87,31 +88,40 @@ class WebSocketConnection implements RemoteCommandConnection {
   readonly #closing = new AbortController();
   readonly #socketClosed = Promise.withResolvers<undefined>();
   readonly #stdin: HeldInput;
+  readonly #stall: InputStall;
   readonly #sizes = new TerminalSizes();
   readonly #wanted: WantedStreams;
+  #drained: () => void = () => undefined;
 
-  constructor({ webSocket, protocol, wanted, limits, onDrain }: WebSocketConnectionOptions) {
+  constructor({ webSocket, socket, protocol, wanted, limits }: WebSocketConnectionOptions) {
     this.protocol = protocol.name;
     this.closed = this.#closing.signal;
     this.#webSocket = webSocket;
     this.#protocol = protocol;
     this.#limits = limits;
     this.#wanted = wanted;
+    this.#stall = new InputStall({ pause: () => webSocket.pause(), resume: () => webSocket.resume() });
     this.#stdin = new HeldInput({
       highWaterMarkBytes: limits.highWaterMarkBytes,
-      onResume: () => webSocket.resume(),
+      onResume: () => this.#stall.over(),
     });
     this.streams = {
       ...(wanted.stdin && { stdin: this.#stdin }),
       ...(wanted.stdout && { stdout: this.#sink(CHANNEL.stdout) }),
       ...(wanted.stderr && { stderr: this.#sink(CHANNEL.stderr) }),
       ...(wanted.tty && { resize: this.#sizes }),
-      onDrain,
+      onDrain: listener => {
+        this.#drained = listener;
+      },
     };
+    socket.on('drain', () => this.#drained());
     webSocket.on('message', message => this.#receive(message));
+    webSocket.on('ping', () => this.#stall.ping());
     webSocket.on('error', cause => this.#abort(new SessionEnded('protocol_error', cause.message, { cause })));
     webSocket.on('close', () => {
       this.#abort(new SessionEnded('client_gone', 'the client closed the connection'));
+      this.#stall.over();
+      this.#drained();
       this.#socketClosed.resolve(undefined);
     });
     // "The connection is up", as the kubelet says it: an empty payload on the lowest output that was asked for.
@@ -155,7 +165,7 @@ class WebSocketConnection implements RemoteCommandConnection {
     switch (decoded.kind) {
       case 'data':
         if (decoded.channel === CHANNEL.stdin && this.#wanted.stdin && !this.#stdin.push(decoded.payload)) {
-          this.#webSocket.pause();
+          this.#stall.full(decoded.payload.length);
         }
         if (decoded.channel === CHANNEL.resize && this.#wanted.tty) this.#sizes.push(decoded.payload);
         break;
