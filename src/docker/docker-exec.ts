@@ -16,8 +16,11 @@ const EVENT_HEAD_START_MS = 50;
 const INSPECT_INTERVAL_MS = 100;
 /** The Engine knows that a command has ended before it ends its output; this is for one that is slow to say so. */
 const RUNNING_AFTER_OUTPUT_MS = 1_000;
-/** The same where we saw the exit, and ended the output, before the Engine did: it waits 2 s for the rest of the output first. */
-const RUNNING_AFTER_EXIT_MS = 5_000;
+/**
+ * The same where the exit was seen before the Engine told of it: then the Engine first waits 2 s for the rest of the output, and
+ * for one command of a container after the other.
+ */
+const RUNNING_AFTER_EXIT_MS = 30_000;
 
 export interface DockerExecOptions {
   readonly engine: Engine;

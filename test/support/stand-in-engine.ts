@@ -23,6 +23,8 @@ export interface StandInOptions {
   /** Answers the start without an upgrade, as a proxy in front of the socket does. */
   readonly withoutUpgrade?: boolean;
   readonly inspect?: () => ExecInspection;
+  /** The pids of the container's processes; without it the Engine cannot tell. */
+  readonly top?: () => readonly number[];
 }
 
 /**
@@ -89,7 +91,9 @@ export class StandInEngine {
     } else if (path === `/containers/${CONTAINER_ID}/exec`) send({ Id: EXEC_ID }, 201);
     else if (path === `/exec/${EXEC_ID}/start`) response.end();
     else if (path === `/exec/${EXEC_ID}/json`) send(inspect());
-    else send({}, path.includes('/resize') ? 200 : 404);
+    else if (path.startsWith(`/containers/${CONTAINER_ID}/top`) && this.#options.top !== undefined) {
+      send({ Titles: ['UID', 'PID', 'CMD'], Processes: this.#options.top().map(pid => ['root', String(pid), 'x']) });
+    } else send({}, path.includes('/resize') ? 200 : 404);
   }
 }
 
