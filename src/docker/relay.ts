@@ -9,6 +9,9 @@ import type { Tail } from './tail-budget.ts';
 /** The Engine drops what nobody has read so long after the command's exit (moby, `ProcessEvent`); less what our timers may be late. */
 const ENGINE_KEEPS_TAIL_MS = 1_900;
 
+/** What a write that waits costs beside its bytes: a client may send its input byte by byte. */
+const WRITE_COST_BYTES = 256;
+
 /** How long output is waited for after the command's exit, while a child in the background holds it open. */
 export interface DrainLimits {
   /** Without a byte. */
@@ -189,11 +192,14 @@ function openOutput({ tty, stdout, streams: { stderr } }: RelayOptions): Output 
 
 function openInput({ engine, tty, streams: { stdin }, highWaterMarkBytes }: RelayOptions): void {
   if (stdin === undefined) return;
+  let waiting = 0;
   engine.on('drain', () => stdin.resume());
   stdin.consume({
     data: chunk => {
-      engine.write(chunk);
-      return engine.writableLength < highWaterMarkBytes;
+      waiting += 1;
+      engine.write(chunk, () => (waiting -= 1));
+      // The socket promises 'drain' only past its own mark.
+      return engine.writableLength + waiting * WRITE_COST_BYTES < highWaterMarkBytes || !engine.writableNeedDrain;
     },
     // On a terminal a half-close would make the Engine end the output while the command lives on; nobody at a terminal ends
     // their input this way, they type ^D.

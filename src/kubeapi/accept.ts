@@ -1,5 +1,8 @@
 import type { TableVersion } from './pod-table.ts';
 
+/** kubectl lists four; a hundred thousand would hold up every session. */
+const MAX_ENTRIES = 100;
+
 /** How a client wants pods: as objects or as a table; undefined when it takes neither as JSON. */
 export type Representation = 'object' | { readonly table: TableVersion };
 
@@ -8,7 +11,7 @@ export type Representation = 'object' | { readonly table: TableVersion };
  * last; typed clients list protobuf before JSON.
  */
 export function representationFor(accept: string | undefined): Representation | undefined {
-  for (const entry of (accept ?? '*/*').split(',')) {
+  for (const entry of (accept ?? '*/*').split(',', MAX_ENTRIES)) {
     const [mediaType = '', ...parameters] = entry.split(';').map(part => part.trim());
     if (!['application/json', 'application/*', '*/*', ''].includes(mediaType.toLowerCase())) continue;
     const values = new Map(parameters.map((parameter): [string, string] => [nameOf(parameter), valueOf(parameter)]));

@@ -1,6 +1,9 @@
 import { ExecletError } from '../errors.ts';
 import type { Pod } from './pods.ts';
 
+/** Half a million terms would take half a second, and hundreds of MiB. */
+const MAX_SELECTOR_LENGTH = 64 * 1024;
+
 /** Whether a pod is meant by a selector. */
 export type PodFilter = (pod: Pod) => boolean;
 
@@ -75,17 +78,29 @@ function checkedValue(value: string, term: string): string {
 }
 
 function comparisonOf(term: string): { key: string; operator: string; value: string } | undefined {
-  const [, key, operator, value] = /^([^=!]*?)\s*(!=|==|=)\s*(.*)$/.exec(term) ?? [];
-  if (key === undefined || operator === undefined || value === undefined) return undefined;
-  return { key, operator, value };
+  const at = term.search(/[=!]/);
+  const [operator] = /^(!=|==|=)/.exec(term.slice(at, at + 2)) ?? [];
+  if (at < 0 || operator === undefined) return undefined;
+  return { key: term.slice(0, at).trim(), operator, value: term.slice(at + operator.length).trim() };
 }
 
-/** Splits at the commas that stand outside parentheses. */
+/**
+ * Splits at the commas that stand outside parentheses. Like all of this file in time that grows with the length and not with its
+ * square, since every session waits meanwhile.
+ */
 function splitTerms(selector: string): string[] {
-  return selector
-    .split(/,(?![^()]*\))/)
-    .map(term => term.trim())
-    .filter(term => term !== '');
+  if (selector.length > MAX_SELECTOR_LENGTH) refuse(`a selector may have ${MAX_SELECTOR_LENGTH} characters`);
+  const terms: string[] = [];
+  let [start, inside] = [0, false];
+  for (const { 0: mark, index } of selector.matchAll(/[(),]/g)) {
+    if (mark !== ',') inside = mark === '(';
+    else if (!inside) {
+      terms.push(selector.slice(start, index));
+      start = index + 1;
+    }
+  }
+  terms.push(selector.slice(start));
+  return terms.map(term => term.trim()).filter(term => term !== '');
 }
 
 function all(filters: readonly PodFilter[]): PodFilter {

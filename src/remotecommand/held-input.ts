@@ -1,5 +1,12 @@
 import type { InputConsumer, InputSource } from '../exec/connection.ts';
 
+/** A chunk may keep four times its size alive: it is a part of what was read from the socket at once, up to 64 KiB. */
+const MAX_KEPT_RATIO = 4;
+/** Where chunks go that would keep more. */
+const SLAB_BYTES = 16 * 1024;
+/** What a chunk of a few bytes costs beside them. */
+const CHUNK_COST_BYTES = 256;
+
 /**
  * The client's input between the transport, which pushes, and the session, which may not be ready yet.
  *
@@ -11,6 +18,8 @@ export class HeldInput implements InputSource {
   readonly #onResume: () => void;
   #held: Buffer[] = [];
   #heldBytes = 0;
+  /** What is left of the current slab. */
+  #slab = Buffer.alloc(0);
   #ended = false;
   #consumer: InputConsumer | undefined;
 
@@ -21,9 +30,10 @@ export class HeldInput implements InputSource {
 
   push(chunk: Buffer): boolean {
     if (this.#ended || chunk.length === 0) return true; // nothing may follow the end; a peer that tries is not heard
-    if (this.#consumer !== undefined) return this.#consumer.data(chunk);
-    this.#held.push(chunk);
-    this.#heldBytes += chunk.length;
+    const own = this.#compact(chunk);
+    if (this.#consumer !== undefined) return this.#consumer.data(own);
+    this.#held.push(own);
+    this.#heldBytes += own.length + CHUNK_COST_BYTES;
     return this.#heldBytes < this.#highWaterMarkBytes;
   }
 
@@ -47,6 +57,16 @@ export class HeldInput implements InputSource {
 
   resume(): void {
     this.#onResume();
+  }
+
+  /** A peer that sends one byte of input among 64 KiB of other frames would else make us keep 64 KiB for each byte. */
+  #compact(chunk: Buffer): Buffer {
+    if (chunk.length * MAX_KEPT_RATIO >= chunk.buffer.byteLength) return chunk;
+    if (this.#slab.length < chunk.length) this.#slab = Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, chunk.length));
+    chunk.copy(this.#slab);
+    const own = this.#slab.subarray(0, chunk.length);
+    this.#slab = this.#slab.subarray(chunk.length);
+    return own;
   }
 
   discard(): void {

@@ -37,10 +37,13 @@ export const WEBSOCKET_PROTOCOLS: readonly StreamProtocol[] = [
 /** A bearer token in disguise, for browsers: a credential, never a subprotocol (kubelet authentication, "bearer token"). */
 const BEARER_TOKEN_PREFIX = 'base64url.bearer.authorization.k8s.io.';
 
-/** The entries of a header that lists protocols, over one header or several joined by Node with commas. */
+/** Clients offer five; half a million would hold up every other session. */
+const MAX_OFFERED = 100;
+
+/** The first entries of a header that lists protocols, over one header or several joined by Node with commas. */
 export function protocolsOf(header: string | undefined): string[] {
   return (header ?? '')
-    .split(',')
+    .split(',', MAX_OFFERED)
     .map(name => name.trim())
     .filter(name => name !== '');
 }

@@ -17,6 +17,20 @@ import { TerminalSizes } from './terminal-size.ts';
 const MAX_INPUT_MESSAGE_BYTES = 16 * 1024 * 1024;
 /** Without stdin there is nothing to say but a terminal's size. */
 const MAX_MESSAGE_BYTES = 64 * 1024;
+/**
+ * Fragments of one message. ws keeps each as a part of what was read with it, up to 64 KiB, so that a fragment of one byte
+ * among PONGs costs as much: 16 384 of them, its default, are 1 GiB.
+ */
+const MAX_INPUT_FRAGMENTS = 1_024;
+const MAX_FRAGMENTS = 16;
+/** Pieces in which a message that is not yet whole may arrive; each costs some 300 bytes beside its own. */
+const MAX_BUFFERED_CHUNKS = 32 * 1024;
+/** PONGs that the kernel has not taken. One read of 64 KiB holds at most 11 000 PINGs, which may have piled up while we paused. */
+const MAX_UNSENT_PONGS = 16 * 1024;
+/** For a peer that broke the protocol to take the reason. */
+const TERMINATE_AFTER_VIOLATION_MS = 1_000;
+const PROTOCOL_ERROR = 1002;
+const POLICY_VIOLATION = 1008;
 const NORMAL_CLOSURE = 1000; // any other code is an error at the Go clients
 const EMPTY = Buffer.alloc(0);
 
@@ -46,11 +60,18 @@ export class WebSocketAcceptor {
       noServer: true,
       clientTracking: false,
       perMessageDeflate: false,
+      autoPong: false, // its own bound would end the connection without a word
+      maxBufferedChunks: MAX_BUFFERED_CHUNKS,
       closeTimeout: closeTimeoutMs, // not yet in the published types
       handleProtocols: (offered: Set<string>) => negotiateWebSocket([...offered]).name,
     };
-    this.#withInput = new WebSocketServer({ ...options, maxPayload: MAX_INPUT_MESSAGE_BYTES });
-    this.#withoutInput = new WebSocketServer({ ...options, maxPayload: MAX_MESSAGE_BYTES });
+    const input = { maxPayload: MAX_INPUT_MESSAGE_BYTES, maxFragments: MAX_INPUT_FRAGMENTS };
+    this.#withInput = new WebSocketServer({ ...options, ...input });
+    this.#withoutInput = new WebSocketServer({
+      ...options,
+      maxPayload: MAX_MESSAGE_BYTES,
+      maxFragments: MAX_FRAGMENTS,
+    });
   }
 
   /** Writes the 101. The request must have passed `checkWebSocketHandshake` and `negotiateWebSocket`. */
@@ -92,6 +113,7 @@ class WebSocketConnection implements RemoteCommandConnection {
   readonly #sizes = new TerminalSizes();
   readonly #wanted: WantedStreams;
   #drained: () => void = () => undefined;
+  #unsentPongs = 0;
 
   constructor({ webSocket, socket, protocol, wanted, limits }: WebSocketConnectionOptions) {
     this.protocol = protocol.name;
@@ -116,7 +138,7 @@ class WebSocketConnection implements RemoteCommandConnection {
     };
     socket.on('drain', () => this.#drained());
     webSocket.on('message', message => this.#receive(message));
-    webSocket.on('ping', () => this.#stall.ping());
+    webSocket.on('ping', data => this.#pong(data));
     webSocket.on('error', cause => this.#abort(new SessionEnded('protocol_error', cause.message, { cause })));
     webSocket.on('close', () => {
       this.#abort(new SessionEnded('client_gone', 'the client closed the connection'));
@@ -139,7 +161,9 @@ class WebSocketConnection implements RemoteCommandConnection {
       this.#webSocket.close(NORMAL_CLOSURE);
       await within(this.#limits.deliveryTimeoutMs, Promise.race([delivered, this.#socketClosed.promise]));
     }
-    const closed = await within(this.#limits.closeTimeoutMs, this.#socketClosed.promise);
+    const violated = outcome.kind === 'failed' && outcome.reason === 'protocol_error';
+    const closeTimeoutMs = violated ? TERMINATE_AFTER_VIOLATION_MS : this.#limits.closeTimeoutMs;
+    const closed = await within(closeTimeoutMs, this.#socketClosed.promise);
     if (!closed) this.#webSocket.terminate();
     await this.#socketClosed.promise;
   }
@@ -159,6 +183,7 @@ class WebSocketConnection implements RemoteCommandConnection {
   }
 
   #receive(raw: RawData): void {
+    if (this.closed.aborted) return; // a peer that broke the protocol is not heard
     const message = Buffer.isBuffer(raw) ? raw : Array.isArray(raw) ? Buffer.concat(raw) : Buffer.from(raw);
     // Like Go's server we take text messages as bytes, in every subprotocol.
     const decoded = this.#protocol.base64 ? decodeBase64(message) : decodeBinary(message, this.#protocol);
@@ -173,10 +198,26 @@ class WebSocketConnection implements RemoteCommandConnection {
         if (decoded.channel === CHANNEL.stdin) this.#stdin.end();
         break;
       case 'malformed':
-        this.#abort(new SessionEnded('protocol_error', decoded.why));
+        this.#violated(PROTOCOL_ERROR, decoded.why);
         break;
       case 'ignored':
     }
+  }
+
+  #pong(data: Buffer): void {
+    if (this.#webSocket.readyState !== WebSocket.OPEN) return;
+    if (this.#unsentPongs >= MAX_UNSENT_PONGS) {
+      this.#violated(POLICY_VIOLATION, 'too many PINGs');
+      return;
+    }
+    this.#stall.ping();
+    this.#unsentPongs += 1;
+    this.#webSocket.pong(data, false, () => (this.#unsentPongs -= 1));
+  }
+
+  #violated(closeCode: number, why: string): void {
+    this.#webSocket.close(closeCode, why);
+    this.#abort(new SessionEnded('protocol_error', why));
   }
 
   #abort(reason: SessionEnded): void {

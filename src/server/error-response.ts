@@ -8,7 +8,8 @@ import { SPDY_PROTOCOLS } from '../remotecommand/protocol.ts';
 
 const DESTROY_AFTER_MS = 1_000;
 
-interface ErrorResponse {
+/** An answer that closes its connection. */
+export interface ErrorResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | number | string[]>>;
   readonly body: string;
@@ -57,8 +58,8 @@ export function sendError(response: ServerResponse, cause: unknown, form: PathFo
   response.end(body);
 }
 
-/** Answers on the bare socket of an upgrade and closes it. */
-export function refuseUpgrade(socket: Duplex, { status, headers, body }: ErrorResponse): void {
+/** Answers on the bare socket, of an upgrade or of what was no request, and closes it. */
+export function refuseConnection(socket: Duplex, { status, headers, body }: ErrorResponse): void {
   const lines = Object.entries(headers).flatMap(([name, value]) =>
     (Array.isArray(value) ? value : [value]).map(one => `${name}: ${one}\r\n`),
   );
@@ -70,7 +71,7 @@ export function refuseUpgrade(socket: Duplex, { status, headers, body }: ErrorRe
  * Closes a socket that has been ended with an answer: when the peer closes too, or after a second. What the peer still sends is
  * read and dropped: unread bytes at close would make the kernel reset the connection and take the answer with it.
  */
-export function destroyWhenSent(socket: Duplex): void {
+function destroyWhenSent(socket: Duplex): void {
   socket.resume();
   const timer = setTimeout(() => socket.destroy(), DESTROY_AFTER_MS);
   socket.once('close', () => clearTimeout(timer));

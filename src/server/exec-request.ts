@@ -1,6 +1,9 @@
 import { ExecletError } from '../errors.ts';
 import type { WantedStreams } from '../remotecommand/accept.ts';
 
+/** Of the API server's form, with the empty one before its first slash; what has one more is no exec. */
+const MAX_PATH_SEGMENTS = 8;
+
 /** Whose form a path has. It decides how failures are answered: the kubelet's in plain text, the API server's with a Status. */
 export type PathForm = 'kubelet' | 'api';
 
@@ -29,7 +32,7 @@ export type ExecTarget = Pick<ExecRequest, 'form' | 'namespace' | 'pod' | 'podUi
  * @throws {ExecletError} BadExecRequest for a path segment that is not valid percent-encoding
  */
 export function parseExecPath(pathname: string): ExecTarget | undefined {
-  const [root, first, ...rest] = pathname.split('/');
+  const [root, first, ...rest] = pathname.split('/', MAX_PATH_SEGMENTS + 1);
   if (root !== '') return undefined;
   if (first === 'exec') return kubeletTarget(rest.map(decodeName));
   const [v1, namespaces, namespace, pods, pod, exec, ...more] = rest;

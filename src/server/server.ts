@@ -4,13 +4,27 @@ import { createServer as createHttpServer, type Server } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { RequestListener } from 'node:http';
-import { destroyWhenSent } from './error-response.ts';
+import { ExecletError } from '../errors.ts';
+import { errorResponse, refuseConnection, type ErrorResponse } from './error-response.ts';
 import { isLoopbackHost } from './origin.ts';
 import { takesUpgrade, type ExecService } from './upgrade.ts';
 
 /** Long commands travel in the request line; the kubelet's limit. */
 const MAX_HEADER_BYTES = 1024 * 1024;
-const HEADERS_TIMEOUT_MS = 30_000;
+/** From the connection, or the request before, to the last header. */
+const HEADERS_TIMEOUT_MS = 10_000;
+/** The same to the end of a body, which nobody here waits for. */
+const REQUEST_TIMEOUT_MS = 15_000;
+const TLS_HANDSHAKE_TIMEOUT_MS = 10_000;
+/** How often Node looks for requests that are late: by default only every 30 s. */
+const TIMEOUT_CHECK_INTERVAL_MS = 1_000;
+
+/** What is answered to bytes that are no request. */
+const MALFORMED = refusal(400, 'this is no HTTP request');
+const REFUSED_BYTES: ReadonlyMap<string, ErrorResponse> = new Map([
+  ['HPE_HEADER_OVERFLOW', refusal(431, 'the request line and headers are longer than 1 MiB, or too many')],
+  ['ERR_HTTP_REQUEST_TIMEOUT', refusal(408, 'the request did not arrive in time')],
+]);
 
 export interface ListenOptions {
   readonly address: string;
@@ -35,6 +49,8 @@ export async function listen({ address, port, tls, routes, exec }: ListenOptions
   const options = {
     maxHeaderSize: MAX_HEADER_BYTES,
     headersTimeout: HEADERS_TIMEOUT_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    connectionsCheckingInterval: TIMEOUT_CHECK_INTERVAL_MS,
     shouldUpgradeCallback: takesUpgrade,
   };
   const server: Server =
@@ -46,6 +62,7 @@ export async function listen({ address, port, tls, routes, exec }: ListenOptions
             cert: await readFile(tls.certFile),
             key: await readFile(tls.keyFile),
             ALPNProtocols: ['http/1.1'],
+            handshakeTimeout: TLS_HANDSHAKE_TIMEOUT_MS,
           },
           routes,
         );
@@ -59,10 +76,15 @@ export async function listen({ address, port, tls, routes, exec }: ListenOptions
     socket.on('error', () => undefined); // first: without it a client that resets here would end the process
     void exec.upgrade(request, socket, head);
   });
+  // Without a listener Node would close the connection and say nothing.
+  server.on('connect', (_request, socket) => {
+    socket.on('error', () => undefined);
+    const error = new ExecletError('MethodNotAllowed', '405: Method Not Allowed');
+    refuseConnection(socket, errorResponse(error, 'kubelet'));
+  });
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-    const status = error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request';
-    socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
-    destroyWhenSent(socket);
+    if (!socket.writable) return; // what still comes behind bytes that were refused is no request either
+    refuseConnection(socket, REFUSED_BYTES.get(error.code ?? '') ?? MALFORMED);
   });
 
   server.listen(port, address);
@@ -84,4 +106,13 @@ export async function listen({ address, port, tls, routes, exec }: ListenOptions
       for (const socket of sockets) socket.destroy();
     },
   };
+}
+
+function refusal(status: number, body: string): ErrorResponse {
+  const headers = {
+    'Content-Type': 'text/plain; charset=utf-8',
+    'Content-Length': Buffer.byteLength(body),
+    Connection: 'close',
+  };
+  return { status, headers, body };
 }

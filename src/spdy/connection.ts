@@ -8,8 +8,8 @@ import { OpenStream, type SpdyStream, type StreamFrames } from './stream.ts';
 
 /** Answers that the kernel has not taken; past it we stop reading a peer that asks and does not listen. */
 const MAX_UNSENT_ANSWER_BYTES = 16 * 1024;
-/** SYN_STREAMs that are refused before the peer counts as hostile. */
-const MAX_REFUSED_STREAMS = 1_000;
+/** SYN_STREAMs, and header blocks that nobody asked for, before the peer counts as hostile: each may take a while to inflate. */
+const MAX_REFUSED = 1_000;
 /** For the GOAWAY to reach a peer that broke the protocol. */
 const DESTROY_AFTER_VIOLATION_MS = 1_000;
 const LAST_PING_ID = 0xffff_fffe;
@@ -203,7 +203,10 @@ export class SpdyConnection {
       case 'SYN_REPLY':
       case 'HEADERS':
         // Nobody sends them to a server, but if someone does, later blocks refer back to theirs.
-        this.#inflater?.inflate(frame.headerBlock);
+        if (this.#inflater !== undefined) {
+          this.#countRefused();
+          this.#inflater.inflate(frame.headerBlock);
+        }
         if (frame.fin) this.#streams.get(frame.streamId)?.receiveFin();
     }
   }
@@ -245,8 +248,8 @@ export class SpdyConnection {
 
   #countRefused(): void {
     this.#refused += 1;
-    if (this.#refused > MAX_REFUSED_STREAMS) {
-      throw new SpdyError('connection', `more than ${MAX_REFUSED_STREAMS} streams had to be refused`);
+    if (this.#refused > MAX_REFUSED) {
+      throw new SpdyError('connection', `more than ${MAX_REFUSED} header blocks or streams had to be refused`);
     }
   }
 

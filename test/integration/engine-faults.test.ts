@@ -121,6 +121,14 @@ test('a stream that is cut off inside a frame, or is none, is a failure', async 
     Buffer.from('HTTP/1.1 nonsense'),
     stdcopyFrame(1, 'x', 0xffffffff),
     stdcopyFrame(3, 'the disk is on fire'),
+    stdcopyFrame(3, 'x'.repeat(1_000_000)),
+    stdcopyFrame(0, 'stdin has no way back'),
+    stdcopyFrame(255, 'x'),
+    stdcopyFrame(1, '', 0xffff_ffff),
+    stdcopyFrame(1, 'x'.repeat(1_000_000), 16 * 1024 * 1024 + 1),
+    stdcopyFrame(1, 'x').subarray(0, 4),
+    Buffer.alloc(1_000_000),
+    Buffer.concat([stdcopyFrame(1, 'x'), Buffer.alloc(1_000_000, 0xff)]),
   ];
   for (const bytes of broken) {
     const { status, reason } = await play(context, {
@@ -129,9 +137,20 @@ test('a stream that is cut off inside a frame, or is none, is a failure', async 
         engine.sendExit(0);
       },
     });
-    assert.equal(status.status, 'Failure', bytes.toString('latin1'));
+    assert.equal(status.status, 'Failure', bytes.toString('latin1', 0, 100));
     assert.equal(reason, 'engine_gone');
   }
+});
+
+test('100 000 frames without a byte are not in the way of the output', async context => {
+  const { status, result } = await play(context, {
+    play: (connection, engine) => {
+      connection.end(Buffer.concat([Buffer.alloc(800_000, stdcopyFrame(1, '')), stdcopyFrame(1, 'all of it')]));
+      engine.sendExit(0);
+    },
+  });
+  assert.equal(status.status, 'Success');
+  assert.equal(result.stdout.toString(), 'all of it');
 });
 
 test('an Engine that goes in the middle of a session is a failure', async context => {

@@ -18,7 +18,7 @@ function collector(): { text: string; ended: number; data(chunk: Buffer): boolea
 
 test('holds what comes early, in order, and says when it holds enough', () => {
   let resumed = 0;
-  const input = new HeldInput({ highWaterMarkBytes: 4, onResume: () => (resumed += 1) });
+  const input = new HeldInput({ highWaterMarkBytes: 500, onResume: () => (resumed += 1) });
   assert.equal(input.push(Buffer.from('ab')), true);
   assert.equal(input.push(Buffer.from('cd')), false);
   const consumer = collector();
@@ -64,4 +64,26 @@ test('a transport that was paused goes on after the end of the input', () => {
   resumed = 0;
   early.consume({ data: () => false, end: () => undefined });
   assert.equal(resumed, 1);
+});
+
+test('a byte does not keep alive the 64 KiB that it was read with', () => {
+  const held = new HeldInput({ highWaterMarkBytes: 1_000, onResume: () => undefined });
+  const kept = new Set<ArrayBufferLike>();
+  held.consume({
+    data: chunk => {
+      kept.add(chunk.buffer);
+      return true;
+    },
+    end: () => undefined,
+  });
+  for (let count = 0; count < 1_000; count += 1) held.push(Buffer.alloc(65_536).subarray(count, count + 1));
+  const keptBytes = [...kept].reduce((sum, { byteLength }) => sum + byteLength, 0);
+  assert.ok(keptBytes <= 16_384, `${keptBytes} bytes are kept for 1000`);
+});
+
+test('many small chunks are enough before their bytes are: each costs more than it carries', () => {
+  const held = new HeldInput({ highWaterMarkBytes: 10_000, onResume: () => undefined });
+  let taken = 1;
+  while (held.push(Buffer.from('x'))) taken += 1;
+  assert.ok(taken < 50, `${taken} chunks of one byte are held`);
 });
