@@ -75,17 +75,24 @@ function checkedValue(value: string, term: string): string {
 }
 
 function comparisonOf(term: string): { key: string; operator: string; value: string } | undefined {
-  const [, key, operator, value] = /^([^=!]*?)\s*(!=|==|=)\s*(.*)$/.exec(term) ?? [];
+  const [, key, operator, value] = /^([^=!]*)(!=|==|=)(.*)$/s.exec(term) ?? [];
   if (key === undefined || operator === undefined || value === undefined) return undefined;
-  return { key, operator, value };
+  return { key: key.trimEnd(), operator, value: value.trimStart() };
 }
 
-/** Splits at the commas that stand outside parentheses. */
+/** Splits at the commas that stand outside parentheses, in one pass: a selector may be a MiB of commas. */
 function splitTerms(selector: string): string[] {
-  return selector
-    .split(/,(?![^()]*\))/)
-    .map(term => term.trim())
-    .filter(term => term !== '');
+  const terms: string[] = [];
+  let inParentheses = false;
+  let begin = 0;
+  for (let at = 0; at <= selector.length; at += 1) {
+    const character = selector[at];
+    if (character === '(' || character === ')') inParentheses = character === '(';
+    if (character !== undefined && (character !== ',' || inParentheses)) continue;
+    terms.push(selector.slice(begin, at).trim());
+    begin = at + 1;
+  }
+  return terms.filter(term => term !== '');
 }
 
 function all(filters: readonly PodFilter[]): PodFilter {
