@@ -43,7 +43,7 @@ export const execStatus: FuzzTarget = {
             causes: fc.array(
               fc.record({
                 reason: fc.constantFrom('ExitCode', 'ExitCode', 'x', null),
-                message: fc.oneof(fc.nat({ max: 300 }).map(String), fc.string(), fc.constant(null)),
+                message: fc.oneof(fc.nat({ max: 511 }).map(String), fc.string(), fc.constant(null)),
               }),
             ),
           }),
@@ -72,6 +72,7 @@ export const refusal: FuzzTarget = {
   sources: ['client/refusal.ts'],
   tokens: [
     '{"message":"no"}',
+    '{"message":""}',
     '{"error":"no"}',
     '{',
     '}',

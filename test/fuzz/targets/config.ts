@@ -51,6 +51,13 @@ export const endpoint: FuzzTarget = {
     '\0',
     '%',
   ],
+  nearlyRight: fc
+    .tuple(
+      fc.constantFrom('tcp', 'http', 'https', 'unix'),
+      fc.constantFrom('h', '[::1]', '', '/x'),
+      fc.constantFrom(0, 1, 80, 70_000),
+    )
+    .map(([scheme, host, port]) => `${scheme}://${host}:${port}`),
   check: input => {
     const text = input.toString();
     const parsed = parseEndpoint(text);
@@ -101,7 +108,11 @@ export const settings: FuzzTarget = {
   check: input => {
     const sources = { flags: { config: '/execlet.yaml' }, env: {}, readFile: () => input.toString() };
     const loaded = outcomeOf(() => loadSettings(sources), SettingsError);
-    if ('error' in loaded) assert.doesNotMatch(loaded.error.message, /\n/);
-    else assert.ok(loaded.value.engineTimeoutMs >= 1 && loaded.value.namingSchemes.length > 0);
+    if ('error' in loaded) {
+      assert.doesNotMatch(loaded.error.message, /\n/);
+      return;
+    }
+    assert.doesNotMatch(input.toString().trim(), /^(?!null$)[a-z0-9]+$/i, 'one word sets nothing');
+    assert.ok(loaded.value.engineTimeoutMs >= 1 && loaded.value.namingSchemes.length > 0);
   },
 };

@@ -52,7 +52,7 @@ export const execRequest: FuzzTarget = {
     .tuple(
       fc.constantFrom('GET', 'POST', 'PUT'),
       fc.constantFrom(...PATHS),
-      fc.string({ maxLength: 3 }),
+      fc.oneof(fc.string({ maxLength: 3 }), fc.constantFrom('%2F', '%00', '%2e%2e', '/', '/..', '%zz', '%c3%a9')),
       fc.array(
         fc.tuple(
           fc.constantFrom('command', 'input', 'output', 'stdin', 'stdout', 'stderr', 'error', 'tty', 'container'),
@@ -132,6 +132,18 @@ export const notServedPaths: FuzzTarget = {
     'exec',
     '%2F',
   ],
+  nearlyRight: fc
+    .tuple(
+      fc.constantFrom(
+        '/attach',
+        '/run',
+        '/portForward',
+        '/api/v1/namespaces/n/pods/p/log',
+        '/api/v1/namespaces/n/pods/p/exec',
+      ),
+      fc.constantFrom('', '/', 'ed', '/x', '?'),
+    )
+    .map(parts => parts.join('')),
   check: input => {
     const path = input.toString('latin1');
     const why = notServed(path);

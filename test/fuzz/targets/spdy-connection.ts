@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict';
 import { Duplex } from 'node:stream';
 import { setImmediate } from 'node:timers/promises';
+import fc from 'fast-check';
 import { SpdyConnection } from '../../../src/spdy/connection.ts';
+import { encodePing, encodeRstStream } from '../../../src/spdy/encoder.ts';
+import { HeaderBlockStorer } from '../../../src/spdy/header-block.ts';
 import { SpdyError } from '../../../src/spdy/spdy-error.ts';
+import { controlFrame, dataFrame, plainBlock, words } from '../../support/spdy-client.ts';
 import { splitsOf, type FuzzTarget } from '../target.ts';
 import { spdyDecoder } from './spdy-decoder.ts';
 import { spdyHeaders } from './spdy-headers.ts';
@@ -51,6 +55,7 @@ async function exchange(chunks: readonly Buffer[]): Promise<Exchange> {
     },
   });
   connection.start(Buffer.alloc(0));
+  await setImmediate(); // from here on a push is heard at once, so what is thrown comes out of it
   for (const chunk of chunks) socket.push(chunk);
   await setImmediate();
   connection.destroy();
@@ -63,10 +68,37 @@ export const spdyConnection: FuzzTarget = {
   name: 'spdy-connection',
   sources: ['spdy/connection.ts', 'spdy/stream.ts'],
   tokens: [...spdyDecoder.tokens, ...spdyHeaders.tokens],
+  nearlyRight: fc
+    .array(fc.tuple(fc.constantFrom('open', 'open', 'data', 'fin', 'reset', 'ping'), fc.nat({ max: 9 })), {
+      maxLength: 10,
+    })
+    .map(steps => {
+      const storer = new HeaderBlockStorer();
+      const frames = steps.map(([step, id]) => {
+        switch (step) {
+          case 'open': {
+            const block = storer.store(plainBlock({ streamtype: step }));
+            return controlFrame(1, id % 4 === 3 ? 1 : 0, Buffer.concat([words(id, 0), Buffer.alloc(2), block]));
+          }
+          case 'reset':
+            return encodeRstStream(id, 5);
+          case 'ping':
+            return encodePing(id);
+          default:
+            return dataFrame(id, Buffer.from(step), step === 'fin');
+        }
+      });
+      return Buffer.concat(frames);
+    }),
   check: async input => {
     const [first, ...others] = splitsOf(input.subarray(0, 2 * 1024));
     const whole = await exchange(first ?? []);
     assert.equal(whole.closings.length, 1);
+    const ids = whole.streams.filter(text => /^\d/.test(text)).map(text => Number.parseInt(text, 10));
+    assert.ok(
+      ids.every((id, index) => id > (ids[index - 1] ?? 0)),
+      'ids grow',
+    );
     for (const chunks of others) assert.deepEqual(await exchange(chunks), whole);
   },
 };

@@ -31,8 +31,12 @@ export const headerBlock: FuzzTarget = {
     .tuple(
       fc.dictionary(fc.string({ unit: 'binary-ascii', maxLength: 70 }), fc.string({ maxLength: 20 }), { maxKeys: 20 }),
       fc.constantFrom('', '\0', 'x'),
+      fc.constantFrom(0, 0, 1, 3, 9),
     )
-    .map(([headers, rest]) => Buffer.concat([plainBlock(headers), Buffer.from(rest)])),
+    .map(([headers, rest, missing]) => {
+      const block = plainBlock(headers);
+      return Buffer.concat([block.subarray(0, block.length - missing), Buffer.from(rest)]);
+    }),
   check: checkPlain,
 };
 
@@ -50,7 +54,10 @@ export const spdyHeaders: FuzzTarget = {
   nearlyRight: fc
     .array(
       fc.tuple(
-        fc.uint8Array({ maxLength: 200 }),
+        fc.oneof(
+          { arbitrary: fc.uint8Array({ maxLength: 200 }), weight: 9 },
+          fc.constant(Buffer.alloc(MAX_HEADER_BLOCK_BYTES + 1)),
+        ),
         fc.nat(),
         fc.option(fc.nat({ max: 255 }), { freq: 3, nil: undefined }),
       ),
