@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { parseDocument } from 'yaml';
 import { z } from 'zod';
-import { ClientError } from './client-error.ts';
+import { ClientError, messageOf } from './client-error.ts';
 
 // What is missing from these schemas is ignored, as kubectl ignores it; what changes who we are or whom we talk to, and is
 // not supported, is refused below. Go's decoder reads null as "not set".
@@ -73,7 +73,13 @@ export function parseKubeconfig(source: string, file: string): Kubeconfig {
   if (syntaxError !== undefined) {
     throw ClientError.usage(`${file}: ${syntaxError.message.split('\n')[0]?.replace(/:$/, '') ?? 'not YAML'}`);
   }
-  const parsed = kubeconfig.safeParse(document.toJS() ?? {}); // an empty file is an empty kubeconfig
+  let values: unknown;
+  try {
+    values = document.toJS();
+  } catch (error) {
+    throw ClientError.usage(`${file}: ${messageOf(error)}`, error); // an alias without its anchor, or a bomb of them
+  }
+  const parsed = kubeconfig.safeParse(values ?? {}); // an empty file is an empty kubeconfig
   if (parsed.success) return { file, contents: parsed.data };
   const [issue] = parsed.error.issues;
   const key = issue?.path.map(part => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`)).join('') ?? '';
@@ -90,16 +96,16 @@ export function contextSettings(files: readonly Kubeconfig[], contextName?: stri
   if (!isSet(name)) return {};
   const where = files.map(({ file }) => file).join(', ');
   const chosen = find(files, ({ contents }) => contents.contexts, name);
-  if (chosen === undefined) throw ClientError.usage(`${where}: there is no context "${name}"`);
+  if (chosen === undefined) throw ClientError.usage(`${where}: there is no context ${JSON.stringify(name)}`);
   const { cluster: clusterName, user: userName, namespace } = chosen.entry.context ?? {};
-  const inContext = `that context "${name}" names`;
+  const inContext = `that context ${JSON.stringify(name)} names`;
   const clusters = isSet(clusterName) ? find(files, ({ contents }) => contents.clusters, clusterName) : undefined;
   if (isSet(clusterName) && clusters === undefined) {
-    throw ClientError.usage(`${where}: there is no cluster "${clusterName}", ${inContext}`);
+    throw ClientError.usage(`${where}: there is no cluster ${JSON.stringify(clusterName)}, ${inContext}`);
   }
   const users = isSet(userName) ? find(files, ({ contents }) => contents.users, userName) : undefined;
   if (isSet(userName) && users === undefined) {
-    throw ClientError.usage(`${where}: there is no user "${userName}", ${inContext}`);
+    throw ClientError.usage(`${where}: there is no user ${JSON.stringify(userName)}, ${inContext}`);
   }
   return {
     ...(isSet(namespace) ? { namespace } : {}),
@@ -112,8 +118,8 @@ export function contextSettings(files: readonly Kubeconfig[], contextName?: stri
 
 function clusterSettings(values: Cluster, name: string, file: string): ContextSettings {
   const { server, 'insecure-skip-tls-verify': insecure, 'tls-server-name': serverName } = values;
-  if (isSet(values['proxy-url'])) throw refused(file, `cluster "${name}"`, 'proxy-url');
-  const ca = credential(values, 'certificate-authority', { file, where: `cluster "${name}"` });
+  if (isSet(values['proxy-url'])) throw refused(file, `cluster ${JSON.stringify(name)}`, 'proxy-url');
+  const ca = credential(values, 'certificate-authority', { file, where: `cluster ${JSON.stringify(name)}` });
   return {
     ...(isSet(server) ? { server } : {}),
     ...(ca === undefined ? {} : { certificateAuthority: ca }),
@@ -135,7 +141,7 @@ const REFUSED = [
 ] as const;
 
 function userSettings(values: User, name: string, file: string): ContextSettings {
-  const where = `user "${name}"`;
+  const where = `user ${JSON.stringify(name)}`;
   for (const key of REFUSED) if (isSet(values[key])) throw refused(file, where, key);
   const certificate = credential(values, 'client-certificate', { file, where });
   const key = credential(values, 'client-key', { file, where });

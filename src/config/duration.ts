@@ -9,7 +9,7 @@ const UNITS_MS: ReadonlyMap<string, number> = new Map([
   ['h', 3_600_000],
 ]);
 
-const PART = /(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)/y;
+const PART = /(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)/y;
 
 /**
  * Milliseconds of a duration as Go's `time.ParseDuration` reads it (`1m30s`, `1.5h`, `300ms`), without a sign; undefined for

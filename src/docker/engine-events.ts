@@ -12,7 +12,7 @@ export type EngineEvent =
 /**
  * Reads the Engine's event stream, JSON objects one a line, until it ends.
  *
- * @throws {Error} when the stream breaks, or a line grows past 4 MiB
+ * @throws {Error} when the stream breaks, or a line grows past 4 MiB or is no JSON
  */
 export async function readEvents(stream: Readable, onEvent: (event: EngineEvent) => void): Promise<void> {
   let pending: Buffer[] = [];
@@ -20,6 +20,7 @@ export async function readEvents(stream: Readable, onEvent: (event: EngineEvent)
   for await (const chunk of stream as AsyncIterable<Buffer>) {
     let start = 0;
     for (let newline = chunk.indexOf('\n'); newline >= 0; newline = chunk.indexOf('\n', start)) {
+      checkLength(pendingBytes + newline - start);
       const event = parseEvent(Buffer.concat([...pending, chunk.subarray(start, newline)]).toString('utf8'));
       if (event !== undefined) onEvent(event);
       pending = [];
@@ -28,29 +29,35 @@ export async function readEvents(stream: Readable, onEvent: (event: EngineEvent)
     }
     pending.push(chunk.subarray(start));
     pendingBytes += chunk.length - start;
-    if (pendingBytes > MAX_EVENT_BYTES)
-      throw new Error(`the Engine sent an event of more than ${MAX_EVENT_BYTES} bytes`);
+    checkLength(pendingBytes);
   }
 }
 
-/** Undefined for an event that is none of ours. */
+function checkLength(bytes: number): void {
+  if (bytes > MAX_EVENT_BYTES) throw new Error(`the Engine sent an event of more than ${MAX_EVENT_BYTES} bytes`);
+}
+
+/**
+ * Undefined for an event that is none of ours, or not of the form that the Engine gives them.
+ *
+ * @throws {SyntaxError} for a line that is no JSON
+ */
 export function parseEvent(line: string): EngineEvent | undefined {
   if (line.trim() === '') return undefined;
-  const { Action: action, Actor: actor } = JSON.parse(line) as {
-    Action?: string;
-    Actor?: { ID?: string; Attributes?: Record<string, string | undefined> };
-  };
-  const containerId = actor?.ID;
-  const attributes = actor?.Attributes ?? {};
-  if (action === undefined || containerId === undefined) return undefined;
+  const { Action: action, Actor: actor } = fieldsOf(JSON.parse(line));
+  const { ID: containerId, Attributes: attributes } = fieldsOf(actor);
+  if (typeof containerId !== 'string') return undefined;
   switch (action) {
     case 'exec_die': {
-      const { execID: execId, exitCode = '' } = attributes;
-      if (execId === undefined || !/^\d{1,3}$/.test(exitCode) || Number(exitCode) > 255) return undefined;
+      const { execID: execId, exitCode } = fieldsOf(attributes);
+      if (typeof execId !== 'string' || typeof exitCode !== 'string') return undefined;
+      if (!/^\d{1,3}$/.test(exitCode) || Number(exitCode) > 255) return undefined;
       return { action, containerId, execId, exitCode: Number(exitCode) };
     }
-    case 'die':
-      return { action, containerId, exitCode: attributes.exitCode ?? 'unknown' };
+    case 'die': {
+      const { exitCode } = fieldsOf(attributes);
+      return { action, containerId, exitCode: typeof exitCode === 'string' ? exitCode : 'unknown' };
+    }
     case 'start':
     case 'rename':
     case 'pause':
@@ -60,4 +67,8 @@ export function parseEvent(line: string): EngineEvent | undefined {
     default:
       return undefined;
   }
+}
+
+function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null ? { ...value } : {};
 }

@@ -24,6 +24,7 @@ export class StartFailureGuard implements OutputSink {
 
   write(chunk: Buffer): boolean {
     if (this.#held === undefined) return this.#client?.write(chunk) ?? true;
+    if (chunk.length === 0) return true;
     const suspected = this.suspected;
     this.#held = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk]);
     const comparable = Math.min(this.#held.length, START_FAILURE.length);

@@ -7,6 +7,7 @@ const HEADER_BYTES = 8;
 /** The Engine writes frames of at most 32 KiB; a declared length past this is no stdcopy stream. */
 const MAX_FRAME_BYTES = 16 * 1024 * 1024;
 const MAX_SYSTEM_ERROR_BYTES = 16 * 1024;
+const EMPTY = Buffer.alloc(0);
 
 /** The Engine reported an error inside the stream, or sent what is no multiplexed stream. */
 export class StdcopyError extends Error {
@@ -26,7 +27,8 @@ export class StdcopyDemultiplexer {
   #headerBytes = 0;
   #type = 0;
   #payloadLeft = 0;
-  #systemError = '';
+  #systemError: Buffer[] = [];
+  #systemErrorBytes = 0;
 
   constructor(onOutput: (stream: 'stdout' | 'stderr', slice: Buffer) => void) {
     this.#onOutput = onOutput;
@@ -58,6 +60,7 @@ export class StdcopyDemultiplexer {
       throw new StdcopyError(`the Engine sent stream type ${this.#type}`);
     if (this.#payloadLeft > MAX_FRAME_BYTES)
       throw new StdcopyError(`the Engine announced a frame of ${this.#payloadLeft} bytes`);
+    if (this.#type === SYSTEM_ERROR) this.#takeSystemError(EMPTY); // an error without a text is one all the same
     return taken;
   }
 
@@ -71,9 +74,9 @@ export class StdcopyDemultiplexer {
   }
 
   #takeSystemError(slice: Buffer): void {
-    this.#systemError += slice.toString('utf8', 0, MAX_SYSTEM_ERROR_BYTES - this.#systemError.length);
-    if (this.#payloadLeft === 0 || this.#systemError.length >= MAX_SYSTEM_ERROR_BYTES) {
-      throw new StdcopyError(`the Engine failed: ${this.#systemError.trim()}`);
-    }
+    this.#systemError.push(slice.subarray(0, MAX_SYSTEM_ERROR_BYTES - this.#systemErrorBytes));
+    this.#systemErrorBytes += slice.length;
+    if (this.#payloadLeft > 0 && this.#systemErrorBytes < MAX_SYSTEM_ERROR_BYTES) return;
+    throw new StdcopyError(`the Engine failed: ${Buffer.concat(this.#systemError).toString('utf8').trim()}`);
   }
 }

@@ -21,7 +21,10 @@ export interface OutputSink {
 
 /** Receives the client's input. */
 export interface InputConsumer {
-  /** False: deliver no more until `resume()` is called on the source. The chunk has been taken all the same. */
+  /**
+   * False: read no more from the client until `resume()` is called on the source. The chunk has been taken all the same, and
+   * what has already been read still follows.
+   */
   data(chunk: Buffer): boolean;
   /** The client will send no more. Called at most once, after all data; never for subprotocols that know no end of input. */
   end(): void;

@@ -78,10 +78,9 @@ function checkedValue(value: string, term: string): string {
 }
 
 function comparisonOf(term: string): { key: string; operator: string; value: string } | undefined {
-  const at = term.search(/[=!]/);
-  const [operator] = /^(!=|==|=)/.exec(term.slice(at, at + 2)) ?? [];
-  if (at < 0 || operator === undefined) return undefined;
-  return { key: term.slice(0, at).trim(), operator, value: term.slice(at + operator.length).trim() };
+  const [, key, operator, value] = /^([^=!]*)(!=|==|=)(.*)$/s.exec(term) ?? [];
+  if (key === undefined || operator === undefined || value === undefined) return undefined;
+  return { key: key.trimEnd(), operator, value: value.trimStart() };
 }
 
 /**
@@ -91,16 +90,16 @@ function comparisonOf(term: string): { key: string; operator: string; value: str
 function splitTerms(selector: string): string[] {
   if (selector.length > MAX_SELECTOR_LENGTH) refuse(`a selector may have ${MAX_SELECTOR_LENGTH} characters`);
   const terms: string[] = [];
-  let [start, inside] = [0, false];
-  for (const { 0: mark, index } of selector.matchAll(/[(),]/g)) {
-    if (mark !== ',') inside = mark === '(';
-    else if (!inside) {
-      terms.push(selector.slice(start, index));
-      start = index + 1;
-    }
+  let inParentheses = false;
+  let begin = 0;
+  for (let at = 0; at <= selector.length; at += 1) {
+    const character = selector[at];
+    if (character === '(' || character === ')') inParentheses = character === '(';
+    if (character !== undefined && (character !== ',' || inParentheses)) continue;
+    terms.push(selector.slice(begin, at).trim());
+    begin = at + 1;
   }
-  terms.push(selector.slice(start));
-  return terms.map(term => term.trim()).filter(term => term !== '');
+  return terms.filter(term => term !== '');
 }
 
 function all(filters: readonly PodFilter[]): PodFilter {

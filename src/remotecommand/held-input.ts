@@ -45,13 +45,14 @@ export class HeldInput implements InputSource {
   }
 
   consume(consumer: InputConsumer): void {
+    if (this.#consumer !== undefined) return; // there is one consumer, and none once the input is discarded
     this.#consumer = consumer;
     const held = this.#held;
     this.#held = [];
     this.#heldBytes = 0;
     let wantsMore = true;
-    for (const chunk of held) wantsMore = consumer.data(chunk);
-    if (this.#ended) consumer.end();
+    for (const chunk of held) wantsMore = this.#consumer.data(chunk) && wantsMore; // it may discard in between
+    if (this.#ended) this.#consumer.end();
     if (this.#ended || wantsMore) this.#onResume();
   }
 

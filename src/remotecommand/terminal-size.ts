@@ -26,7 +26,7 @@ export class TerminalSizeDecoder {
       this.#pending = this.#pending.trimStart();
       const end = this.#pending.indexOf('}'); // sizes hold numbers only, so the first brace closes the object
       if (end < 0) break;
-      const parsed = parse(this.#pending.slice(0, end + 1));
+      const parsed = end < MAX_OBJECT_BYTES ? parse(this.#pending.slice(0, end + 1)) : undefined;
       if (parsed === undefined) return this.#stop(newest);
       this.#pending = this.#pending.slice(end + 1);
       if (isTerminalSize(parsed)) newest = parsed;

@@ -3,7 +3,6 @@ import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import { loadSettings } from '../../../src/config/load.ts';
 import { SETTINGS, type Settings } from '../../../src/config/schema.ts';
 import { SettingsError } from '../../../src/config/settings-error.ts';
@@ -208,39 +207,6 @@ test('TLS needs both files, readable, in PEM, and belonging together', () => {
   assert.match(problem('text.pem', 'key.pem'), /^--tls-cert-file: text\.pem holds no certificate/);
   assert.match(problem('cert.pem', 'text.pem'), /^--tls-private-key-file: text\.pem holds no private key/);
   assert.match(problem('cert.pem', 'other.pem'), /^--tls-private-key-file: other\.pem is not the key of cert\.pem/);
-});
-
-test('whatever the file holds, the answer is settings or a SettingsError of one line', () => {
-  const yamlLike = fc.array(
-    fc.oneof(
-      fc.constantFrom(
-        'port',
-        'address',
-        'namingSchemes',
-        'engineTimeout',
-        ': ',
-        '\n',
-        '- ',
-        '[',
-        '}',
-        '&a',
-        '*a',
-        '!!x ',
-        '"',
-      ),
-      fc.string(),
-    ),
-  );
-  fc.assert(
-    fc.property(yamlLike, parts => {
-      try {
-        load(withFile(parts.join('')));
-      } catch (cause) {
-        assert.ok(cause instanceof SettingsError, String(cause));
-        assert.doesNotMatch(cause.message, /\n/);
-      }
-    }),
-  );
 });
 
 test('the example in deploy/ holds every setting and loads', () => {

@@ -37,6 +37,17 @@ test('an exit code is believed only where it is one', () => {
   assert.deepEqual(event('255'), { action: 'exec_die', containerId: 'c1', execId: 'e1', exitCode: 255 });
 });
 
+test('a line is too long or not, however it arrives', async () => {
+  const line = (bytes: number): Buffer =>
+    Buffer.concat([Buffer.from(start.trim()), Buffer.alloc(bytes - start.length + 1, ' ')]);
+  const whole = Buffer.concat([line(4 * 1024 * 1024), Buffer.from('\n')]);
+  const tooLong = Buffer.concat([line(4 * 1024 * 1024 + 1), Buffer.from('\n')]);
+  for (const at of [whole.length, 3, whole.length - 2]) {
+    assert.equal((await read([whole.subarray(0, at), whole.subarray(at)])).length, 1);
+    await assert.rejects(read([tooLong.subarray(0, at), tooLong.subarray(at)]), /an event of more than/);
+  }
+});
+
 test('a line without end is refused, not collected', async () => {
   const endless = Array.from({ length: 6 }, () => Buffer.alloc(1024 * 1024, 'x'));
   await assert.rejects(read(endless), /an event of more than/);

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import type { TerminalSize } from '../../../src/exec/connection.ts';
 import { TerminalSizeDecoder, TerminalSizes } from '../../../src/remotecommand/terminal-size.ts';
 
@@ -28,13 +27,7 @@ test('stops for good at the first malformed object', () => {
   });
 });
 
-test('any bytes give a size or nothing, and hold little memory', () => {
-  fc.assert(
-    fc.property(
-      fc.array(fc.uint8Array({ maxLength: 50 })),
-      chunks => void newestOf(chunks.map(chunk => Buffer.from(chunk))),
-    ),
-  );
+test('an object that never ends is not held', () => {
   assert.equal(newestOf([Buffer.from('{' + ' '.repeat(100_000)), Buffer.from('"Width":80,"Height":24}')]), undefined);
 });
 

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { FrameDecoder } from '../../../src/spdy/decoder.ts';
 import * as vectors from '../../fixtures/spdy/vectors.ts';
+import { byteByByte, cut } from '../../support/cuts.ts';
 import { controlFrame, dataFrame, words } from '../../support/spdy-client.ts';
-import { byteByByte, cut, decoded } from './decoded.ts';
+import { decoded } from './decoded.ts';
 
 const hex = (...parts: readonly string[]): Buffer => Buffer.from(parts.join(''), 'hex');
 
