@@ -95,7 +95,11 @@ async function soak(testEngine: TestEngine, reportSocket: string): Promise<Findi
     ({ after, kept } = await settle(testEngine, steady, { daemon, reportSocket, before }));
     await daemon.stop();
   }
-  daemonErrors.push(...daemon.log.filter(({ level }) => level === 'error').map(line => `logged: ${line.message}`));
+  daemonErrors.push(
+    ...daemon.log
+      .filter(({ level }) => level === 'error')
+      .map(({ message, error }) => `logged: ${message} (${String(error)})`),
+  );
   const started = daemon.log.filter(({ message }) => message === 'session started').length;
   const found = {
     seed: options.seed,

@@ -19,11 +19,15 @@ export interface Observed {
   readonly sentBytes: number;
 }
 
+const BEGINNING_BYTES = 200;
+
 /** One output as it arrives: hashed, counted and forgotten. */
 export class Received {
   bytes = 0;
   /** Where it first was not what the source has; only for the message, the hash decides. */
   differsAt: number | undefined;
+  /** How it begins; for the message too. */
+  beginning = '';
   readonly #expected: Buffer;
   readonly #hash = createHash('sha256');
 
@@ -33,6 +37,7 @@ export class Received {
 
   take(chunk: Buffer): void {
     this.#hash.update(chunk);
+    if (this.bytes < BEGINNING_BYTES) this.beginning += chunk.toString('latin1', 0, BEGINNING_BYTES - this.bytes);
     const wanted = this.#expected.subarray(this.bytes, this.bytes + chunk.length);
     if (this.differsAt === undefined && !chunk.equals(wanted)) {
       const at = chunk.findIndex((byte, index) => byte !== wanted[index]);

@@ -33,6 +33,11 @@ export const PROTOCOLS: readonly SoakProtocol[] = [
   { ...webSocket, name: 'v5.channel.k8s.io', json: true, endsInput: true },
 ];
 
+/** As it is counted and printed. */
+export function protocolTitle({ transport, name }: SoakProtocol): string {
+  return `${transport} ${name === '' ? '(none)' : name}`;
+}
+
 const DRAWN = [
   'output',
   'echo',
@@ -153,6 +158,7 @@ export function planHello(protocol: SoakProtocol): SessionPlan {
 
 type Drawn = Pick<SessionPlan, 'command' | 'expected'> & Partial<SessionPlan>;
 
+const DETACH_KEY = 0x1f; // ctrl-_
 const NOTHING = Buffer.alloc(0);
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -288,6 +294,8 @@ class Draw {
     }
     const exitCode = this.#anyExitCode();
     const slice = this.#slice(this.#size(64 * KIB));
+    // The Engine keeps the first of its detach keys back until another key follows (docker/engine.ts), so none may come last.
+    while (slice.bytes.at(-1) === DETACH_KEY) slice.bytes = slice.bytes.subarray(0, -1);
     const exit = { end: 'exit', exitCode, stderr: NOTHING } as const;
     if (act === 'output') {
       const command = sh(`stty -opost; ${this.#print(slice)}; exit ${exitCode}`);

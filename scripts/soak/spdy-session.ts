@@ -23,7 +23,8 @@ export async function playOverSpdy(plan: SessionPlan, port: number): Promise<Obs
   const pace = new ReaderPace(client, plan.reader);
   client.socket.on('data', (chunk: Buffer) => pace.took(chunk.length));
 
-  const seen: { left: boolean } = { left: false };
+  /** `over`: all that is waited for has ended, and nobody reads input any more. */
+  const seen: { left: boolean; over: boolean } = { left: false, over: false };
   let sentBytes = 0;
   const flaws: string[] = [];
   const depart = (): void => {
@@ -54,7 +55,7 @@ export async function playOverSpdy(plan: SessionPlan, port: number): Promise<Obs
   };
   const send = async (stream: ClientStream, toSend: Input): Promise<void> => {
     if (toSend.afterOutput) await Promise.race([firstOutput.promise, client.closed]);
-    for await (const chunk of inputChunks(toSend, () => stream.over || seen.left)) {
+    for await (const chunk of inputChunks(toSend, () => stream.over || seen.over || seen.left)) {
       await stream.write(chunk);
       sentBytes += chunk.length;
       if (reset?.point === 'mid-input' && sentBytes >= reset.after) {
@@ -62,7 +63,7 @@ export async function playOverSpdy(plan: SessionPlan, port: number): Promise<Obs
         return;
       }
     }
-    if (!seen.left) stream.end();
+    if (!seen.left && !seen.over) stream.end();
   };
 
   try {
@@ -76,9 +77,11 @@ export async function playOverSpdy(plan: SessionPlan, port: number): Promise<Obs
     const stderr = plan.stderr && !plan.tty ? await open('stderr', data => outputs.stderr.take(data)) : undefined;
     const resize = plan.tty && protocol.resizes ? await open('resize') : undefined;
     if (size !== undefined) await resize?.write(`${JSON.stringify({ Width: size.width, Height: size.height })}\n`);
-    const sent = stdin && send(stdin, input);
+    // A write that fails is the connection's end, and the streams tell of it.
+    const sent = stdin && send(stdin, input).catch(() => undefined);
     const awaited = { error, stdout, ...(stderr && { stderr }) };
     await Promise.all(Object.values(awaited).map(stream => stream.ended()));
+    seen.over = true;
     if (!seen.left) {
       for (const [name, { finished }] of Object.entries(awaited)) {
         if (!finished) flaws.push(`${name} was cut off, not ended`);

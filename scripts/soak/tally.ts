@@ -1,5 +1,5 @@
 import { playSession } from './play.ts';
-import type { SessionPlan } from './session-plan.ts';
+import { protocolTitle, type SessionPlan } from './session-plan.ts';
 import type { Findings, Mismatch } from './summary.ts';
 import { judge, type End } from './verdict.ts';
 
@@ -37,7 +37,7 @@ export class Tally {
     } catch (cause) {
       problems = [cause instanceof Error ? cause.message : String(cause)];
     }
-    const protocol = `${plan.protocol.transport} ${plan.protocol.name || '(none)'}`;
+    const protocol = protocolTitle(plan.protocol);
     this.#sessions += 1;
     this.#byKind[plan.kind] = (this.#byKind[plan.kind] ?? 0) + 1;
     this.#byProtocol[protocol] = (this.#byProtocol[protocol] ?? 0) + 1;

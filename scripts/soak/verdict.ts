@@ -76,7 +76,10 @@ function compare(outcome: Outcome, expected: Whole, { stdout, stderr }: Observed
     ['stderr', stderr, expected.stderr],
   ] as const) {
     if (received.is(wanted)) continue;
-    const where = received.differsAt === undefined ? '' : `, different from byte ${received.differsAt} on`;
+    const where =
+      received.differsAt === undefined
+        ? ''
+        : `, different from byte ${received.differsAt} on, begins with ${JSON.stringify(received.beginning)}`;
     problems.push(`${name} has ${received.bytes} bytes, not ${wanted.length}${where}`);
   }
   return problems;
@@ -87,9 +90,18 @@ function compareInterrupted(outcome: Outcome, expected: Whole, observed: Observe
   const interrupted = !('exitCode' in outcome) || INTERRUPTED.includes(outcome.exitCode);
   if (!interrupted) return compare(outcome, expected, observed);
   const { stdout, stderr } = observed;
-  const right =
-    stdout.is(expected.stdout.subarray(0, stdout.bytes)) && stderr.is(expected.stderr.subarray(0, stderr.bytes));
-  return right ? [] : ['the output before the interruption is wrong'];
+  const problems: string[] = [];
+  for (const [name, received, whole] of [
+    ['stdout', stdout, expected.stdout],
+    ['stderr', stderr, expected.stderr],
+  ] as const) {
+    if (received.is(whole.subarray(0, received.bytes))) continue;
+    const begins = JSON.stringify(received.beginning);
+    problems.push(
+      `${describe(outcome)}, but ${name} before it is wrong: ${received.bytes} bytes, begins with ${begins}`,
+    );
+  }
+  return problems;
 }
 
 function decodeOutcome(errorStream: string, json: boolean): Outcome {
