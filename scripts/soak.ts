@@ -59,7 +59,7 @@ async function soak(testEngine: TestEngine, reportSocket: string): Promise<Findi
 
   // One session of each protocol first: what is made once, at its first use, is no leak.
   for (const protocol of PROTOCOLS) await playSession(planHello(protocol), daemon.port);
-  const before = await readQuietUsage(daemon.pid, reportSocket);
+  const before = await readQuietUsage(daemon.pid, reportSocket, 'most');
   const execsBefore = (await keptExecs(testEngine, steady)).length;
 
   note(`running for ${options.minutes} minutes, ${options.concurrency} sessions at a time`);
@@ -130,7 +130,7 @@ async function settle(
 ): Promise<{ after: Usage; kept: KeptExec[] }> {
   const deadline = Date.now() + SETTLE_TIMEOUT_MS;
   for (;;) {
-    const after = await readQuietUsage(of.daemon.pid, of.reportSocket);
+    const after = await readQuietUsage(of.daemon.pid, of.reportSocket, 'least');
     const kept = await keptExecs(testEngine, steady);
     const settled =
       after.fds <= of.before.fds &&

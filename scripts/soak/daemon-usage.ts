@@ -21,6 +21,10 @@ export interface Sample extends Usage {
   readonly minutes: number;
 }
 
+/** Together more than the 5 s below. */
+const QUIET_READINGS = 12;
+const QUIET_INTERVAL_MS = 500;
+
 const report = z.object({ timers: z.int() });
 
 /** The environment that makes a daemon answer at `socketPath` (test/support/resource-report.ts). */
@@ -46,20 +50,24 @@ export async function readUsage(pid: number, socketPath: string): Promise<Usage>
   };
 }
 
-/** The least of several readings a while apart: what is only in passing is in none of them all. */
-export async function readQuietUsage(pid: number, socketPath: string): Promise<Usage> {
-  let least = await readUsage(pid, socketPath);
-  for (let reading = 0; reading < 5; reading += 1) {
-    await delay(400);
+/**
+ * The most, or the least, of readings over some seconds. An idle daemon asks the Engine every 5 s whether it is there, over a
+ * connection that it then keeps for 5 s: what belongs to rest is the most that is seen of it before, and the least after.
+ */
+export async function readQuietUsage(pid: number, socketPath: string, of: 'most' | 'least'): Promise<Usage> {
+  const extreme = of === 'most' ? Math.max : Math.min;
+  let usage = await readUsage(pid, socketPath);
+  for (let reading = 0; reading < QUIET_READINGS; reading += 1) {
+    await delay(QUIET_INTERVAL_MS);
     const next = await readUsage(pid, socketPath);
-    least = {
-      rssKib: Math.min(least.rssKib, next.rssKib),
-      fds: Math.min(least.fds, next.fds),
-      sockets: Math.min(least.sockets, next.sockets),
-      timers: Math.min(least.timers, next.timers),
+    usage = {
+      rssKib: next.rssKib,
+      fds: extreme(usage.fds, next.fds),
+      sockets: extreme(usage.sockets, next.sockets),
+      timers: extreme(usage.timers, next.timers),
     };
   }
-  return least;
+  return usage;
 }
 
 /** The slope of the straight line that fits the points best (least squares); 0 where there are too few for one. */

@@ -5,7 +5,7 @@ import { playOverSpdy } from './spdy-session.ts';
 import { playOverWebSocket } from './websocket-session.ts';
 
 /** More than any session takes, on a machine that has much else to do. */
-const SESSION_TIMEOUT_MS = 60_000;
+const SESSION_TIMEOUT_MS = 120_000;
 
 /** Plays a session to its end. Rejects when the client fails, or when the session does not end. */
 export async function playSession(plan: SessionPlan, port: number): Promise<Observed> {

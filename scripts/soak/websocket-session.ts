@@ -73,8 +73,7 @@ export async function playOverWebSocket(plan: SessionPlan, port: number): Promis
   };
 
   client.on('upgrade', ({ socket: upgraded }) => {
-    seen.socket = upgraded;
-    upgraded.on('data', (chunk: Buffer) => pace?.took(chunk.length));
+    seen.socket = upgraded; // and no listener yet: it would take what came with the 101 from ws
   });
   client.on('unexpected-response', (request, response) => {
     seen.refused = response.statusCode ?? 0;
@@ -92,7 +91,9 @@ export async function playOverWebSocket(plan: SessionPlan, port: number): Promis
   client.on('message', receive);
   let sent = Promise.resolve();
   client.on('open', () => {
-    pace = new ReaderPace(client, plan.reader);
+    const started = new ReaderPace(client, plan.reader);
+    pace = started;
+    seen.socket?.on('data', (chunk: Buffer) => started.took(chunk.length));
     if (reset?.point === 'after the 101') {
       depart();
       return;

@@ -19,7 +19,8 @@ createHook({
 
 createServer(socket => {
   socket.on('error', () => undefined);
-  socket.end(`${JSON.stringify({ timers: timers.size })}\n`);
+  // Closed on this side at once: until the other side is seen to close it would count as one of the daemon's.
+  socket.end(`${JSON.stringify({ timers: timers.size })}\n`, () => socket.destroy());
 })
   .listen(path)
   .unref();
