@@ -173,7 +173,7 @@ export class DockerExecHandler implements ExecHandler {
       const state = await this.#options.engine.inspectExec(id, signal);
       if (neverStarted(state)) {
         const text = guard.text === '' ? `the command could not be started (exit code ${state.exitCode})` : guard.text;
-        throw new SessionEnded('start_failed', text);
+        throw new SessionEnded(/stopped state|not running/.test(text) ? 'container_gone' : 'start_failed', text);
       }
       const { running, exitCode } = state;
       if (!running && exitCode !== null && exitCode >= 0 && exitCode <= 255) return { exitCode, source: 'inspect' };

@@ -10,8 +10,12 @@ const NEWEST_API_VERSION = '1.51';
 /** ConsoleSize of exec create and start. */
 const CONSOLE_SIZE_SINCE = '1.42';
 
-/** The Engine's default detach keys swallow Ctrl-P; these are six control characters that nobody can type by accident. */
-const DETACH_KEYS = 'ctrl-_,ctrl-^,ctrl-_,ctrl-^,ctrl-_,ctrl-^';
+/**
+ * The Engine's default detach keys swallow Ctrl-P; these are six control characters that nobody types in a row. They cannot be
+ * switched off, and the Engine withholds the first of them until another key follows: so it is the rarest, and not Ctrl-_, which
+ * undoes in shells.
+ */
+const DETACH_KEYS = 'ctrl-^,ctrl-_,ctrl-^,ctrl-_,ctrl-^,ctrl-_';
 
 const EVENT_FILTERS: Docker.GetEventsOptions['filters'] = {
   type: ['container'],

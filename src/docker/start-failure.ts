@@ -1,14 +1,17 @@
 import type { OutputSink } from '../exec/connection.ts';
 
-/** How the runtime's message begins that dockerd writes on stdout when it could not start a command (20.10 to 28). */
-const START_FAILURE = Buffer.from('OCI runtime exec failed: ');
+/**
+ * How the message begins that dockerd writes on stdout when it could not start a command (20.10 to 28): the runtime's, or
+ * containerd's for a container that stopped in between (`cannot exec in a stopped state: unknown`).
+ */
+const START_FAILURES = ['OCI runtime exec failed: ', 'cannot exec in a '].map(text => Buffer.from(text));
 /** The runtime's message holds the command's name and little else. */
 const MAX_HELD_BYTES = 16 * 1024;
 
 /**
- * Keeps the runtime's "could not start" message off the client's stdout, where it does not belong.
+ * Keeps the "could not start" message off the client's stdout, where it does not belong.
  *
- * Output that begins like that message is held back until it is known whether the command ever ran; everything else passes
+ * Output that begins like such a message is held back until it is known whether the command ever ran; everything else passes
  * straight through. A program may print the same words: then `release` delivers them, late but whole.
  */
 export class StartFailureGuard implements OutputSink {
@@ -27,9 +30,9 @@ export class StartFailureGuard implements OutputSink {
     if (chunk.length === 0) return true;
     const suspected = this.suspected;
     this.#held = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk]);
-    const comparable = Math.min(this.#held.length, START_FAILURE.length);
-    const alike = this.#held.subarray(0, comparable).equals(START_FAILURE.subarray(0, comparable));
-    if (!alike || this.#held.length > MAX_HELD_BYTES) return this.release();
+    const held = this.#held;
+    if (!START_FAILURES.some(failure => beginAlike(held, failure)) || held.length > MAX_HELD_BYTES)
+      return this.release();
     if (!suspected) this.#onSuspicion();
     return true;
   }
@@ -50,4 +53,10 @@ export class StartFailureGuard implements OutputSink {
     this.#held = undefined;
     return held === undefined || held.length === 0 || (this.#client?.write(held) ?? true);
   }
+}
+
+/** Equal as far as both go. */
+function beginAlike(one: Buffer, other: Buffer): boolean {
+  const comparable = Math.min(one.length, other.length);
+  return one.subarray(0, comparable).equals(other.subarray(0, comparable));
 }

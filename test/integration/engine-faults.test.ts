@@ -215,6 +215,6 @@ test('stdout and stderr are always attached, and the detach keys are none that a
     AttachStdin: false,
     AttachStdout: true,
     AttachStderr: true,
-    DetachKeys: 'ctrl-_,ctrl-^,ctrl-_,ctrl-^,ctrl-_,ctrl-^',
+    DetachKeys: 'ctrl-^,ctrl-_,ctrl-^,ctrl-_,ctrl-^,ctrl-_',
   });
 });

@@ -134,10 +134,7 @@ export class SpdyClient {
   }
 
   /** Opens a stream and waits for its SYN_REPLY. Rejects when it is reset, or the connection closes. */
-  async open(
-    headers: Readonly<Record<string, string>>,
-    options: { id?: number; fin?: boolean } = {},
-  ): Promise<ClientStream> {
+  async open(headers: Readonly<Record<string, string>>, options: StreamOptions = {}): Promise<ClientStream> {
     const stream = await this.openUnanswered(headers, options);
     await this.#until(() => stream.replied || stream.resetStatus !== undefined || this.#ended);
     if (stream.resetStatus !== undefined) throw new Error(`stream ${stream.id} was reset: ${stream.resetStatus}`);
@@ -148,10 +145,10 @@ export class SpdyClient {
   /** Sends a SYN_STREAM and waits for nothing. */
   async openUnanswered(
     headers: Readonly<Record<string, string>>,
-    { id = this.#nextId, fin = false }: { id?: number; fin?: boolean } = {},
+    { id = this.#nextId, fin = false, onData }: StreamOptions = {},
   ): Promise<ClientStream> {
     this.#nextId = id + 2;
-    const stream = new ClientStream(this, id);
+    const stream = new ClientStream(this, id, onData);
     this.#streams.set(id, stream);
     const block = await this.deflate(plainBlock(headers));
     this.raw(controlFrame(1, fin ? 1 : 0, Buffer.concat([words(id, 0), Buffer.alloc(2), block])));
@@ -255,8 +252,9 @@ export class SpdyClient {
 
   #frame(header: Buffer, payload: Buffer): void {
     const frame = this.#parse(header, payload);
-    this.frames.push(frame);
-    if ('id' in frame) this.#streams.get(frame.id)?.take(frame);
+    const stream = 'id' in frame ? this.#streams.get(frame.id) : undefined;
+    if (frame.kind !== 'DATA' || stream?.keepsData !== false) this.frames.push(frame);
+    stream?.take(frame);
     // Like Go: every PING that is not an answer to one of ours is sent back.
     if (frame.kind === 'PING' && frame.id % 2 === 0) this.raw(controlFrame(6, 0, words(frame.id)));
   }
@@ -295,6 +293,13 @@ export class SpdyClient {
   }
 }
 
+export interface StreamOptions {
+  readonly id?: number;
+  readonly fin?: boolean;
+  /** Takes the stream's data as it comes; nothing of it is kept, nor its frames, so that memory does not depend on it. */
+  readonly onData?: ((data: Buffer) => void) | undefined;
+}
+
 /** A stream that the client has opened. */
 export class ClientStream {
   readonly id: number;
@@ -305,12 +310,19 @@ export class ClientStream {
   /** It was ended by FIN. */
   finished = false;
   readonly #client: SpdyClient;
+  readonly #onData: ((data: Buffer) => void) | undefined;
   readonly #chunks: Buffer[] = [];
   #bytes = 0;
 
-  constructor(client: SpdyClient, id: number) {
+  constructor(client: SpdyClient, id: number, onData?: (data: Buffer) => void) {
     this.#client = client;
     this.id = id;
+    this.#onData = onData;
+  }
+
+  /** For SpdyClient: whether data is collected here. */
+  get keepsData(): boolean {
+    return this.#onData === undefined;
   }
 
   /** What has arrived so far. */
@@ -357,7 +369,8 @@ export class ClientStream {
     }
     // Go's client drops DATA that comes before the SYN_REPLY.
     if (frame.kind === 'DATA' && this.replied && !this.over) {
-      this.#chunks.push(frame.payload);
+      if (this.#onData === undefined) this.#chunks.push(frame.payload);
+      else this.#onData(frame.payload);
       this.#bytes += frame.payload.length;
       this.finished ||= frame.fin;
       this.over ||= frame.fin;

@@ -33,6 +33,13 @@ test("the runtime's message is held back whole, also in pieces, and asks once wh
   assert.equal(guard.text, 'OCI runtime exec failed: exec failed: nope');
 });
 
+test('the message for a container that stopped in between is held back as well', () => {
+  const { guard, client } = guarded();
+  for (const piece of ['can', 'not exec in a ', 'stopped state: unknown\r\n']) guard.write(Buffer.from(piece));
+  assert.equal(client(), '');
+  assert.equal(guard.text, 'cannot exec in a stopped state: unknown');
+});
+
 test('a program that prints the same words gets them delivered, and all that follows', () => {
   const { guard, client } = guarded();
   guard.write(Buffer.from('OCI runtime exec failed: just kidding\n'));

@@ -1,0 +1,83 @@
+import { once } from 'node:events';
+import { readdir, readFile, readlink } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { json } from 'node:stream/consumers';
+import { setTimeout as delay } from 'node:timers/promises';
+import { z } from 'zod';
+import { CHECKOUT } from '../../test/support/checkout.ts';
+
+/** What the daemon holds at one moment. */
+export interface Usage {
+  readonly rssKib: number;
+  readonly fds: number;
+  readonly sockets: number;
+  /** Those that do not keep the process alive too. */
+  readonly timers: number;
+}
+
+export interface Sample extends Usage {
+  /** Since the start of the run. */
+  readonly minutes: number;
+}
+
+/** Together more than the 5 s below. */
+const QUIET_READINGS = 12;
+const QUIET_INTERVAL_MS = 500;
+
+const report = z.object({ timers: z.int() });
+
+/** The environment that makes a daemon answer at `socketPath` (test/support/resource-report.ts). */
+export function reportingEnv(socketPath: string): Record<string, string> {
+  const module = join(CHECKOUT, 'test', 'support', 'resource-report.ts');
+  return { EXECLET_TEST_RESOURCE_REPORT: socketPath, NODE_OPTIONS: `--import=${module}` };
+}
+
+/** Memory, file descriptors and sockets as the kernel counts them; timers as the daemon does. */
+export async function readUsage(pid: number, socketPath: string): Promise<Usage> {
+  // First what the kernel knows, and only then the question, whose connection would be counted.
+  const [status, names] = await Promise.all([readFile(`/proc/${pid}/status`, 'utf8'), readdir(`/proc/${pid}/fd`)]);
+  const targets = await Promise.all(names.map(name => readlink(`/proc/${pid}/fd/${name}`).catch(() => ''))); // closed meanwhile
+  const socket = connect(socketPath);
+  const { timers } = report.parse(await json(socket));
+  socket.destroy();
+  if (!socket.closed) await once(socket, 'close');
+  return {
+    rssKib: Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]),
+    fds: names.length,
+    sockets: targets.filter(target => target.startsWith('socket:')).length,
+    timers,
+  };
+}
+
+/**
+ * The most, or the least, of readings over some seconds. An idle daemon asks the Engine every 5 s whether it is there, over a
+ * connection that it then keeps for 5 s: what belongs to rest is the most that is seen of it before, and the least after.
+ */
+export async function readQuietUsage(pid: number, socketPath: string, of: 'most' | 'least'): Promise<Usage> {
+  const extreme = of === 'most' ? Math.max : Math.min;
+  let usage = await readUsage(pid, socketPath);
+  for (let reading = 0; reading < QUIET_READINGS; reading += 1) {
+    await delay(QUIET_INTERVAL_MS);
+    const next = await readUsage(pid, socketPath);
+    usage = {
+      rssKib: next.rssKib,
+      fds: extreme(usage.fds, next.fds),
+      sockets: extreme(usage.sockets, next.sockets),
+      timers: extreme(usage.timers, next.timers),
+    };
+  }
+  return usage;
+}
+
+/** The slope of the straight line that fits the points best (least squares); 0 where there are too few for one. */
+export function slopePerMinute(samples: readonly Sample[], value: (sample: Sample) => number): number {
+  const count = samples.length;
+  const meanOf = (of: (sample: Sample) => number): number =>
+    samples.reduce((sum, sample) => sum + of(sample), 0) / count;
+  const meanMinutes = meanOf(({ minutes }) => minutes);
+  const meanValue = meanOf(value);
+  const spread = meanOf(({ minutes }) => (minutes - meanMinutes) ** 2);
+  if (count < 2 || spread === 0) return 0;
+  return meanOf(sample => (sample.minutes - meanMinutes) * (value(sample) - meanValue)) / spread;
+}

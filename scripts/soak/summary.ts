@@ -1,0 +1,110 @@
+import { slopePerMinute, type Sample, type Usage } from './daemon-usage.ts';
+import type { KeptExec } from './engine-execs.ts';
+import type { End } from './verdict.ts';
+
+/**
+ * From this length on growing memory is a failure. Before that it is the heap's warming up: V8 lets it grow by megabytes until
+ * it has seen enough of the load.
+ */
+const RSS_JUDGED_FROM_MINUTES = 10;
+/** The daemon runs about ten sessions a second here, so 1 KiB left behind by each would be 600 a minute. */
+const MOST_RSS_KIB_PER_MINUTE = 300;
+const WARM_UP = 0.2;
+
+export interface Mismatch {
+  readonly session: number;
+  readonly kind: string;
+  readonly protocol: string;
+  readonly problems: readonly string[];
+}
+
+/** What a run has found, as it is printed with --json. */
+export interface Findings {
+  readonly seed: number;
+  readonly minutes: number;
+  readonly concurrency: number;
+  readonly sessions: number;
+  readonly byKind: Readonly<Record<string, number>>;
+  readonly byProtocol: Readonly<Record<string, number>>;
+  readonly byEnd: Readonly<Partial<Record<End, number>>>;
+  readonly containerRestarts: number;
+  /** Both ways, as the clients counted them. */
+  readonly bytesRelayed: number;
+  readonly mismatches: number;
+  /** The first of them. */
+  readonly mismatched: readonly Mismatch[];
+  /** Of the daemon, a minute, after the warm-up of a fifth of the run. */
+  readonly slopes: { readonly rssKib: number; readonly fds: number; readonly sockets: number; readonly timers: number };
+  /** More than before the first session, when all were over; execs those of the Engine, sessions those without an end in the log. */
+  readonly leftBehind: {
+    readonly fds: number;
+    readonly sockets: number;
+    readonly timers: number;
+    readonly execs: number;
+    readonly sessions: number;
+  };
+  readonly keptExecs: readonly KeptExec[];
+  readonly rssKib: { readonly before: number; readonly most: number; readonly after: number };
+  /** What the daemon logged as an error of its own, or how it ended before it was told to. */
+  readonly daemonErrors: readonly string[];
+  /** Why the run has failed; empty when it has not. */
+  readonly failures: readonly string[];
+}
+
+/** The slopes of the samples without those of the warm-up. */
+export function slopesOf(samples: readonly Sample[], minutes: number): Findings['slopes'] {
+  const warm = samples.filter(sample => sample.minutes >= minutes * WARM_UP);
+  const slope = (value: (usage: Usage) => number): number => Math.round(slopePerMinute(warm, value) * 100) / 100;
+  return {
+    rssKib: slope(({ rssKib }) => rssKib),
+    fds: slope(({ fds }) => fds),
+    sockets: slope(({ sockets }) => sockets),
+    timers: slope(({ timers }) => timers),
+  };
+}
+
+/**
+ * Everything for which the run counts as failed. The slopes of sockets and timers are not judged: they follow what happens to be
+ * running, and what is left behind at the end tells of a leak exactly.
+ */
+export function failuresOf(findings: Omit<Findings, 'failures'>): string[] {
+  const failures = [...findings.daemonErrors];
+  if (findings.mismatches > 0) failures.push(`${findings.mismatches} sessions were not as they must be`);
+  for (const [what, count] of Object.entries(findings.leftBehind)) {
+    if (count > 0) failures.push(`${count} ${what} left behind`);
+  }
+  const judged = findings.minutes >= RSS_JUDGED_FROM_MINUTES;
+  if (judged && findings.slopes.rssKib > MOST_RSS_KIB_PER_MINUTE) {
+    failures.push(`the daemon's memory grows by ${findings.slopes.rssKib} KiB a minute`);
+  }
+  return failures;
+}
+
+/** The table for a reader. */
+export function describeFindings(findings: Findings): string {
+  const { slopes, leftBehind, rssKib, minutes } = findings;
+  const counts = (of: Readonly<Record<string, number>>): string =>
+    Object.entries(of)
+      .map(([name, count]) => `${name} ${count}`)
+      .join(', ');
+  const judged = minutes >= RSS_JUDGED_FROM_MINUTES ? `at most ${MOST_RSS_KIB_PER_MINUTE}` : 'too short a run to judge';
+  const rows = [
+    ['run', `${minutes.toFixed(1)} minutes, ${findings.concurrency} at a time, seed ${findings.seed}`],
+    ['sessions', `${findings.sessions} (${counts(findings.byEnd)})`],
+    ['by kind', counts(findings.byKind)],
+    ['by protocol', counts(findings.byProtocol)],
+    ['container restarts', String(findings.containerRestarts)],
+    ['relayed', `${(findings.bytesRelayed / 1e6).toFixed(1)} MB`],
+    ['mismatches', String(findings.mismatches)],
+    ['RSS', `${rssKib.before} KiB before, ${rssKib.most} at most, ${rssKib.after} after`],
+    ['RSS slope', `${slopes.rssKib} KiB/min (${judged})`],
+    ['slopes', `fds ${slopes.fds}/min, sockets ${slopes.sockets}/min, timers ${slopes.timers}/min`],
+    ['left behind', counts(leftBehind)],
+    ...findings.keptExecs.map(({ id, running, command }) => [
+      'exec kept',
+      `${id.slice(0, 12)} ${running ? 'runs' : 'was never started'}: ${command}`,
+    ]),
+    ['failed because', findings.failures.length === 0 ? 'nothing: it passed' : findings.failures.join('; ')],
+  ];
+  return rows.map(([name = '', value = '']) => `${name.padEnd(20)}${value}`).join('\n');
+}
