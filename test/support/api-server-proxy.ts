@@ -28,7 +28,9 @@ export interface ApiServerProxy {
 export async function startApiServerProxy({ daemonPort }: { daemonPort: number }): Promise<ApiServerProxy> {
   const forwarded: string[] = [];
   const sockets = new Set<Duplex>();
-  const server = createServer((request, response) => forwardPlain(daemonPort, request, response));
+  const server = createServer({ maxHeaderSize: 1024 * 1024 }, (request, response) =>
+    forwardPlain(daemonPort, request, response),
+  ); // Go's limit, as for the node: long commands travel in the request line
   server.on('upgrade', (request, client, head) => {
     const node = connect(daemonPort, '127.0.0.1');
     for (const socket of [client, node]) {

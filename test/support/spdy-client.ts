@@ -1,19 +1,15 @@
 import { once } from 'node:events';
-import { connect as connectTcp, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { Readable, type Duplex } from 'node:stream';
-import { connect as connectTls, type ConnectionOptions } from 'node:tls';
 import { constants, createDeflate, inflateSync, type Deflate } from 'node:zlib';
 import { HEADER_DICTIONARY } from '../../src/spdy/dictionary.ts';
+import { dial, type Endpoint } from './dial.ts';
 
 // A SPDY client with a codec of its own, on Node's zlib: an oracle for src/spdy, from which it takes the dictionary only
 // (a unit test compares that with the draft's hash). It behaves like client-go, and can misbehave.
 
-export interface SpdyDialOptions {
-  readonly port: number;
-  readonly host?: string;
-  /** Speaks TLS with these options. */
-  readonly tls?: ConnectionOptions;
+export interface SpdyDialOptions extends Endpoint {
   /** With its query. */
   readonly path: string;
   readonly method?: string;
@@ -33,16 +29,14 @@ export interface SpdyUpgrade {
   header(name: string): string | undefined;
   readonly body: string;
   readonly client: SpdyClient | undefined;
+  /** Breaks the connection off with a TCP RST. */
+  readonly reset: () => void;
 }
 
 /** Connects, asks for the upgrade and reads the answer. */
 export async function dialSpdy(options: SpdyDialOptions): Promise<SpdyUpgrade> {
   const host = options.host ?? '127.0.0.1';
-  const socket: Socket = options.tls
-    ? connectTls({ host, port: options.port, ...options.tls })
-    : connectTcp({ host, port: options.port });
-  await once(socket, options.tls ? 'secureConnect' : 'connect');
-  socket.setNoDelay(true);
+  const { socket, reset } = await dial(options);
   const extra = options.headers ?? [];
   const framed = extra.some(([name]) => /^(content-length|transfer-encoding)$/i.test(name));
   const lines = [
@@ -56,10 +50,10 @@ export async function dialSpdy(options: SpdyDialOptions): Promise<SpdyUpgrade> {
     ...extra.map(([name, value]) => `${name}: ${value}`),
   ];
   socket.write(Buffer.concat([Buffer.from(`${lines.join('\r\n')}\r\n\r\n`), options.behind ?? Buffer.alloc(0)]));
-  return readUpgrade(socket);
+  return { ...(await readUpgrade(socket)), reset };
 }
 
-async function readUpgrade(socket: Socket): Promise<SpdyUpgrade> {
+async function readUpgrade(socket: Socket): Promise<Omit<SpdyUpgrade, 'reset'>> {
   let received = Buffer.alloc(0);
   while (!received.includes('\r\n\r\n')) {
     const [chunk] = await Promise.race([once(socket, 'data'), once(socket, 'end').then(() => [undefined])]);
@@ -342,11 +336,11 @@ export class ClientStream {
     return this.received;
   }
 
-  /** Writes in frames of 32 KiB, as Go's copying does, and waits for the socket where it is full. */
-  async write(data: Buffer | string): Promise<void> {
+  /** Writes in frames of 32 KiB, as Go's copying does, or of that size, and waits for the socket where it is full. */
+  async write(data: Buffer | string, frameBytes = 32_768): Promise<void> {
     const bytes = Buffer.from(data);
-    for (let offset = 0; offset < bytes.length; offset += 32_768) {
-      const room = this.#client.raw(dataFrame(this.id, bytes.subarray(offset, offset + 32_768), false));
+    for (let offset = 0; offset < bytes.length; offset += frameBytes) {
+      const room = this.#client.raw(dataFrame(this.id, bytes.subarray(offset, offset + frameBytes), false));
       if (!room) await Promise.race([once(this.#client.socket, 'drain'), this.#client.closed]);
     }
   }

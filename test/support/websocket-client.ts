@@ -1,5 +1,148 @@
 import { once } from 'node:events';
 import { WebSocket } from 'ws';
+import { dial } from './dial.ts';
+import { SlowReader } from './slow-reader.ts';
+
+/** One message: the channel that it names, and its payload with base64 undone. */
+export interface ReceivedMessage {
+  readonly channel: number;
+  readonly payload: Buffer;
+}
+
+export interface WebSocketDialOptions {
+  readonly url: string;
+  /** Speaks TLS and trusts this certificate (PEM). */
+  readonly ca?: string;
+  /** The subprotocols to offer; none at all for the empty list. */
+  readonly protocols: readonly string[];
+  /** Reads no faster than that. */
+  readonly readBytesPerSecond?: number | undefined;
+}
+
+/** The client's end of a WebSocket, with a channel protocol of its own: it shares none of the daemon's code, and can misbehave. */
+export class WebSocketClient {
+  /** All messages of the peer, in order. */
+  readonly messages: ReceivedMessage[] = [];
+  /** The messages at which a Go client gives up: empty ones, and those of the other type. */
+  readonly malformed: string[] = [];
+  /** Resolves with the code of the close frame, or with 1006 where the connection ended without one. */
+  readonly closed: Promise<number>;
+  /** Breaks the connection off with a TCP RST. */
+  readonly reset: () => void;
+  readonly #webSocket: WebSocket;
+  readonly #waiters = new Set<() => void>();
+  readonly #receivedBytes = new Map<number, number>();
+  #over = false;
+
+  private constructor(webSocket: WebSocket, reset: () => void, readBytesPerSecond: number | undefined) {
+    this.#webSocket = webSocket;
+    this.reset = reset;
+    const reader = readBytesPerSecond === undefined ? undefined : new SlowReader(readBytesPerSecond, webSocket);
+    this.closed = new Promise(resolve => {
+      webSocket.on('close', code => {
+        this.#over = true;
+        this.#wake();
+        resolve(code);
+      });
+    });
+    webSocket.on('error', () => undefined); // `closed` tells of it
+    webSocket.on('message', (data: Buffer, isBinary: boolean) => {
+      this.#receive(data, isBinary);
+      reader?.took(data.length);
+      this.#wake();
+    });
+  }
+
+  /** @throws {Error} when the upgrade is refused */
+  static async open({ url, ca, protocols, readBytesPerSecond }: WebSocketDialOptions): Promise<WebSocketClient> {
+    const { socket, reset } = await dial({ port: Number(new URL(url).port), ...(ca !== undefined && { ca }) });
+    const webSocket = new WebSocket(url, [...protocols], { perMessageDeflate: false, createConnection: () => socket });
+    const client = new WebSocketClient(webSocket, reset, readBytesPerSecond);
+    await once(webSocket, 'open');
+    return client;
+  }
+
+  /** The subprotocol of the answer; empty where there was none. */
+  get protocol(): string {
+    return this.#webSocket.protocol;
+  }
+
+  /** What the channel has carried so far. */
+  received(channel: number): Buffer {
+    return Buffer.concat(this.messages.filter(message => message.channel === channel).map(({ payload }) => payload));
+  }
+
+  /** The length of that. */
+  receivedBytes(channel: number): number {
+    return this.#receivedBytes.get(channel) ?? 0;
+  }
+
+  /** Sends one message. Resolves when the kernel has taken it, or when the connection is over. */
+  async send(channel: number, payload: Buffer): Promise<void> {
+    await this.raw(
+      this.#base64 ? `${channel}${payload.toString('base64')}` : Buffer.concat([Buffer.from([channel]), payload]),
+    );
+  }
+
+  /** Half-closes a channel with v5's CLOSE signal. */
+  async closeChannel(channel: number): Promise<void> {
+    await this.raw(Buffer.from([255, channel]));
+  }
+
+  /** Any message at all; a string is sent as a text message. */
+  async raw(message: Buffer | string): Promise<void> {
+    await new Promise<void>(resolve => this.#webSocket.send(message, () => resolve()));
+  }
+
+  /** True when the same payload comes back as a pong, false when the connection ends before. */
+  async ping(payload: string): Promise<boolean> {
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const pong = (data: Buffer): void => {
+      if (data.toString() === payload) resolve(true);
+    };
+    this.#webSocket.on('pong', pong);
+    this.#webSocket.ping(payload);
+    void this.closed.then(() => resolve(false));
+    return promise.finally(() => this.#webSocket.off('pong', pong));
+  }
+
+  /** Reads no more, so that the peer meets a full socket. */
+  pause(): void {
+    this.#webSocket.pause();
+  }
+
+  resume(): void {
+    this.#webSocket.resume();
+  }
+
+  /** Starts the closing handshake. */
+  close(): void {
+    this.#webSocket.close(1000);
+  }
+
+  /** Resolves when the condition holds, looked at after every message, or when the connection is over. */
+  async until(condition: () => boolean): Promise<void> {
+    while (!condition() && !this.#over) await new Promise<void>(resolve => this.#waiters.add(resolve));
+  }
+
+  get #base64(): boolean {
+    return this.protocol.includes('base64');
+  }
+
+  #receive(data: Buffer, isBinary: boolean): void {
+    if (isBinary === this.#base64) this.malformed.push(`a ${isBinary ? 'binary' : 'text'} message`);
+    if (data.length === 0) this.malformed.push('a message without a channel');
+    const channel = this.#base64 ? Number(data.toString('latin1', 0, 1)) : (data[0] ?? NaN);
+    const payload = this.#base64 ? Buffer.from(data.toString('latin1', 1), 'base64') : data.subarray(1);
+    this.messages.push({ channel, payload });
+    this.#receivedBytes.set(channel, this.receivedBytes(channel) + payload.length);
+  }
+
+  #wake(): void {
+    for (const waiter of this.#waiters) waiter();
+    this.#waiters.clear();
+  }
+}
 
 export interface WebSocketExec {
   /** The subprotocol of the answer; empty where there was none. */
@@ -9,63 +152,23 @@ export interface WebSocketExec {
   /** What channel 3 carried. */
   readonly status: string;
   readonly closeCode: number;
-  /** Channel and length of every message, in order. */
-  readonly messages: readonly { readonly channel: number; readonly bytes: number }[];
 }
 
-export interface WebSocketExecOptions {
-  readonly url: string;
-  /** The subprotocols to offer; none at all for the empty list. */
-  readonly protocols: readonly string[];
-  readonly stdin?: Buffer;
-  readonly sizes?: readonly { readonly Width: number; readonly Height: number }[];
-}
-
-/**
- * A raw WebSocket client that speaks the channel protocol by itself, so that the tests share none of the daemon's code.
- *
- * Input is closed by CLOSE where the subprotocol has it; a message is split no further than the caller split it.
- */
+/** Runs a command without input to its end. The sizes are those of its terminal. */
 export async function execOverWebSocket({
-  url,
-  protocols,
-  stdin,
   sizes = [],
-}: WebSocketExecOptions): Promise<WebSocketExec> {
-  const client = new WebSocket(url, [...protocols], { perMessageDeflate: false });
-  const outputs = new Map<number, Buffer[]>();
-  const messages: { channel: number; bytes: number }[] = [];
-  const closed = once(client, 'close') as Promise<[number, Buffer]>;
-  closed.catch(() => undefined); // an upgrade that is refused rejects `open` below, and this with it
-  client.on('message', (data: Buffer, isBinary: boolean) => {
-    const base64 = client.protocol.includes('base64');
-    if (isBinary === base64)
-      throw new Error(`${client.protocol} answered with a ${isBinary ? 'binary' : 'text'} message`);
-    const channel = base64 ? Number(data.toString('latin1', 0, 1)) : (data[0] ?? NaN);
-    const payload = base64 ? Buffer.from(data.toString('latin1', 1), 'base64') : data.subarray(1);
-    messages.push({ channel, bytes: payload.length });
-    const output = outputs.get(channel) ?? [];
-    output.push(payload);
-    outputs.set(channel, output);
-  });
-  await once(client, 'open');
-  const send = (channel: number, payload: Buffer): void => {
-    if (client.protocol.includes('base64')) client.send(`${channel}${payload.toString('base64')}`);
-    else client.send(Buffer.concat([Buffer.from([channel]), payload]));
-  };
-  for (const size of sizes) send(4, Buffer.from(JSON.stringify(size)));
-  if (stdin !== undefined) {
-    for (let at = 0; at < stdin.length; at += 32_768) send(0, stdin.subarray(at, at + 32_768));
-    if (client.protocol === 'v5.channel.k8s.io') client.send(Buffer.from([255, 0]));
-  }
-  const [closeCode] = await closed;
-  const output = (channel: number): Buffer => Buffer.concat(outputs.get(channel) ?? []);
+  ...options
+}: WebSocketDialOptions & {
+  readonly sizes?: readonly { readonly Width: number; readonly Height: number }[];
+}): Promise<WebSocketExec> {
+  const client = await WebSocketClient.open(options);
+  for (const size of sizes) await client.send(4, Buffer.from(JSON.stringify(size)));
+  const closeCode = await client.closed;
   return {
     protocol: client.protocol,
-    stdout: output(1),
-    stderr: output(2),
-    status: output(3).toString(),
+    stdout: client.received(1),
+    stderr: client.received(2),
+    status: client.received(3).toString(),
     closeCode,
-    messages,
   };
 }

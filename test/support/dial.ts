@@ -1,0 +1,29 @@
+import { once } from 'node:events';
+import { connect as connectTcp, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+
+/** Where a server listens on the loopback address. */
+export interface Endpoint {
+  readonly port: number;
+  readonly host?: string;
+  /** Speaks TLS and trusts this certificate (PEM), and no other. */
+  readonly ca?: string;
+}
+
+/** A connection, and the way to break it off. */
+export interface Dialled {
+  readonly socket: Socket;
+  /** Sends a TCP RST and forgets what was under way, as a client does that crashes. */
+  readonly reset: () => void;
+}
+
+/** Connects; over TLS the handshake is done when this resolves. */
+export async function dial({ port, host = '127.0.0.1', ca }: Endpoint): Promise<Dialled> {
+  const tcp = connectTcp({ host, port });
+  await once(tcp, 'connect');
+  tcp.setNoDelay(true);
+  if (ca === undefined) return { socket: tcp, reset: () => tcp.resetAndDestroy() };
+  const tls = connectTls({ socket: tcp, host, ca });
+  await once(tls, 'secureConnect');
+  return { socket: tls, reset: () => tcp.resetAndDestroy() };
+}
