@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import { execOverSpdy } from './spdy-client.ts';
 import { execOverWebSocket } from './websocket-client.ts';
 
@@ -9,7 +10,8 @@ export interface RawExecOptions {
   readonly command: readonly string[];
   /** Opens no stderr then. */
   readonly tty?: boolean;
-  readonly stdin?: Buffer;
+  /** A readable is sent as it comes. */
+  readonly stdin?: Buffer | Readable;
   /** The newest of the transport unless given. */
   readonly protocol?: string;
 }

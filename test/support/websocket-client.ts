@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { Readable } from 'node:stream';
 import { WebSocket } from 'ws';
 
 export interface WebSocketExec {
@@ -17,7 +18,8 @@ export interface WebSocketExecOptions {
   readonly url: string;
   /** The subprotocols to offer; none at all for the empty list. */
   readonly protocols: readonly string[];
-  readonly stdin?: Buffer;
+  /** A readable is sent as it comes, without regard to the server's pace. */
+  readonly stdin?: Buffer | Readable;
   readonly sizes?: readonly { readonly Width: number; readonly Height: number }[];
 }
 
@@ -54,11 +56,16 @@ export async function execOverWebSocket({
     else client.send(Buffer.concat([Buffer.from([channel]), payload]));
   };
   for (const size of sizes) send(4, Buffer.from(JSON.stringify(size)));
-  if (stdin !== undefined) {
-    for (let at = 0; at < stdin.length; at += 32_768) send(0, stdin.subarray(at, at + 32_768));
+  const end = (): void => {
     if (client.protocol === 'v5.channel.k8s.io') client.send(Buffer.from([255, 0]));
+  };
+  if (stdin instanceof Readable) stdin.on('data', (chunk: Buffer) => send(0, chunk)).on('end', end);
+  else if (stdin !== undefined) {
+    for (let at = 0; at < stdin.length; at += 32_768) send(0, stdin.subarray(at, at + 32_768));
+    end();
   }
   const [closeCode] = await closed;
+  if (stdin instanceof Readable) stdin.destroy();
   const output = (channel: number): Buffer => Buffer.concat(outputs.get(channel) ?? []);
   return {
     protocol: client.protocol,
