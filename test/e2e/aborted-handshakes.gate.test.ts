@@ -67,6 +67,8 @@ test(`${ROUNDS} clients that leave at random points: the daemon and the Engine a
   assert.deepEqual(countsOf(after), countsOf(before));
   const grown = after.heapBytes - before.heapBytes;
   assert.ok(grown < HEAP_SLACK_BYTES, `the heap has grown by ${grown} bytes`);
+  const left = daemon.log.filter(({ message }) => message === 'an exec is left in the Engine');
+  assert.deepEqual(left, []);
   assert.equal(await execsLeft(), 0);
   const started = daemon.log.filter(({ message }) => message === 'session started').length;
   context.diagnostic(`${started} sessions had started`);
@@ -194,7 +196,10 @@ const MESSAGE = Buffer.alloc(16 * 1024, 'execlet ');
 
 async function engineIsFree(): Promise<void> {
   const deadline = Date.now() + QUIET_WITHIN_MS;
-  while ((await execsLeft()) > 0 && Date.now() < deadline) await delay(20);
+  for (let left = await execsLeft(); left > 0; left = await execsLeft()) {
+    assert.ok(Date.now() < deadline, `${left} execs are left in the Engine`);
+    await delay(20);
+  }
 }
 
 async function execsLeft(): Promise<number> {
