@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ExecStreams, ResizeSource, TerminalSize } from '../exec/connection.ts';
-import { SessionEnded } from '../exec/end-reason.ts';
+import { SessionEnded, type EndReason } from '../exec/end-reason.ts';
 import type { ExecHandler, ExecSpec, ExitStatus } from '../exec/handler.ts';
 import { ExecletError } from '../errors.ts';
 import type { Logger } from '../log.ts';
@@ -21,6 +21,9 @@ const RUNNING_AFTER_OUTPUT_MS = 1_000;
  * for one command of a container after the other.
  */
 const RUNNING_AFTER_EXIT_MS = 30_000;
+
+/** Why a client that has gone, by whatever fault, ends its session. */
+const CLIENTS_DOING: readonly EndReason[] = ['client_gone', 'protocol_error'];
 
 export interface DockerExecOptions {
   readonly engine: Engine;
@@ -78,16 +81,17 @@ export class DockerExecHandler implements ExecHandler {
   }
 
   /**
-   * A client has left in the milliseconds between the Engine's create and start. The Engine keeps an exec that is never started
-   * until its container goes, and has no call to remove one: so the command is started, as if the client had left just after.
-   * Its input is at its end, and its output is dropped. Ended for any other reason, it is not started: that is the lesser evil.
+   * A client has left, or broken its protocol, in the milliseconds between the Engine's create and start. The Engine keeps an exec
+   * that is never started until its container goes, and has no call to remove one: so the command is started, as if the client had
+   * left just after. Its input is at its end, and its output is dropped. Ended for any other reason, it is not started: that is the
+   * lesser evil.
    */
   #abandon(id: string, tty: boolean, { reason }: AbortSignal): void {
-    if (!(reason instanceof SessionEnded) || reason.endReason !== 'client_gone') return;
     const { engine, log } = this.#options;
-    engine.startDetached(id, { tty }).catch((cause: unknown) => {
-      log.debug('an exec is left in the Engine', { exec: id, error: String(cause) });
-    });
+    const left = (why: unknown): void => log.debug('an exec is left in the Engine', { exec: id, error: String(why) });
+    if (reason instanceof SessionEnded && CLIENTS_DOING.includes(reason.endReason)) {
+      engine.startDetached(id, { tty }).catch(left);
+    } else left(reason);
   }
 
   async #run(exec: CreatedExec): Promise<ExitStatus> {

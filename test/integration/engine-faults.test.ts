@@ -35,9 +35,9 @@ async function play(context: TestContext, options: StandInOptions, streams = 'ou
 
 test('the exit code of the event comes before that of the inspection', async context => {
   const { status } = await play(context, {
-    play: (connection, engine) => {
+    play: (connection, exec) => {
       connection.end(stdcopyFrame(1, 'hi\n'));
-      engine.sendExit(7);
+      exec.sendExit(7);
     },
     inspect: () => ({ Running: false, ExitCode: 99, Pid: 1 }),
   });
@@ -66,9 +66,9 @@ test('an exit code that nobody knows is a failure, never success', async context
 
 test('output that ends while the command runs is a failure, whatever the command exits with later', async context => {
   const { status, result } = await play(context, {
-    play: (connection, engine) => {
+    play: (connection, exec) => {
       connection.end(stdcopyFrame(1, 'half'));
-      setTimeout(() => engine.sendExit(0), 1_500);
+      setTimeout(() => exec.sendExit(0), 1_500);
     },
     inspect: () => ({ Running: true, ExitCode: null, Pid: 1 }),
   });
@@ -95,9 +95,9 @@ test("a start failure's text is a failure Status and not output, whichever code 
 test("a program's own 126 and 127 are its exit codes, and what it prints is its output", async context => {
   for (const exitCode of [126, 127]) {
     const { status, result } = await play(context, {
-      play: (connection, engine) => {
+      play: (connection, exec) => {
         connection.end(stdcopyFrame(1, 'OCI runtime exec failed: I am only a test\n'));
-        engine.sendExit(exitCode);
+        exec.sendExit(exitCode);
       },
       inspect: () => ({ Running: true, ExitCode: null, Pid: 4711 }),
     });
@@ -132,9 +132,9 @@ test('a stream that is cut off inside a frame, or is none, is a failure', async 
   ];
   for (const bytes of broken) {
     const { status, reason } = await play(context, {
-      play: (connection, engine) => {
+      play: (connection, exec) => {
         connection.end(bytes);
-        engine.sendExit(0);
+        exec.sendExit(0);
       },
     });
     assert.equal(status.status, 'Failure', bytes.toString('latin1', 0, 100));
@@ -155,7 +155,7 @@ test('100 000 frames without a byte are not in the way of the output', async con
 
 test('an Engine that goes in the middle of a session is a failure', async context => {
   const { status, reason } = await play(context, {
-    play: (connection, engine) => {
+    play: (connection, { engine }) => {
       connection.write(stdcopyFrame(1, 'some'));
       setImmediate(() => void engine.stop().then(() => connection.destroy()));
     },
@@ -170,9 +170,9 @@ test('the terminal size goes with the start where the API has it, and is not sen
       context,
       {
         apiVersion,
-        play: (connection, standIn) => {
+        play: (connection, exec) => {
           connection.end();
-          standIn.sendExit(0);
+          exec.sendExit(0);
         },
       },
       'input=1&output=1&tty=1',
@@ -188,9 +188,9 @@ test('the terminal size goes with the start where the API has it, and is not sen
 
 test('an event for another container says nothing about this exec', async context => {
   const { status } = await play(context, {
-    play: (connection, engine) => {
+    play: (connection, exec) => {
       connection.end();
-      engine.sendExit(0, 'd'.repeat(64));
+      exec.sendExit(0, 'd'.repeat(64));
     },
     inspect: () => ({ Running: false, ExitCode: 9, Pid: 1 }),
   });
@@ -201,9 +201,9 @@ test('stdout and stderr are always attached, and the detach keys are none that a
   const { engine } = await play(
     context,
     {
-      play: (connection, standIn) => {
+      play: (connection, exec) => {
         connection.end();
-        standIn.sendExit(0);
+        exec.sendExit(0);
       },
     },
     'error=1',
@@ -217,4 +217,40 @@ test('stdout and stderr are always attached, and the detach keys are none that a
     AttachStderr: true,
     DetachKeys: 'ctrl-^,ctrl-_,ctrl-^,ctrl-_,ctrl-^,ctrl-_',
   });
+});
+
+test('an exec that ends while the event stream is down ends with the exit code of the inspection', async context => {
+  const { status, result, engine } = await play(context, {
+    play: (connection, exec) => {
+      exec.engine.breakEvents();
+      connection.write(stdcopyFrame(1, 'all '));
+      setImmediate(() => {
+        exec.sendExit(3); // nobody hears it
+        connection.end(stdcopyFrame(1, 'of it'));
+      });
+    },
+    inspect: () => ({ Running: false, ExitCode: 4, Pid: 1 }),
+  });
+  assert.deepEqual(status.details?.causes, [{ reason: 'ExitCode', message: '4' }]);
+  assert.equal(result.stdout.toString(), 'all of it');
+  engine.resumeEvents();
+});
+
+test('an exec that its Engine does not know any more is a failure that says so, never success', async context => {
+  for (const streams of ['output=1&error=1', 'input=1&output=1&tty=1']) {
+    const played = await play(
+      context,
+      {
+        play: (connection, exec) => {
+          exec.engine.forgetExecs();
+          connection.end(streams.includes('tty') ? 'all of it' : stdcopyFrame(1, 'all of it'));
+        },
+      },
+      streams,
+    );
+    assert.equal(played.status.status, 'Failure');
+    assert.equal(played.reason, 'engine_gone');
+    assert.match(played.status.message ?? '', /the exit status is unknown: No such exec instance/);
+    assert.equal(played.result.stdout.toString(), 'all of it');
+  }
 });

@@ -3,25 +3,12 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { execOverWebSocket } from '../support/websocket-client.ts';
+import { SPDY_STREAMS, upgradeRequest } from '../support/raw-upgrade.ts';
 import { serveWeb } from '../support/served.ts';
 
 const served = serveWeb();
 
 const EXEC = '/exec/default/web/app?command=sleep&command=1000&input=1&output=1&error=1';
-
-function upgradeRequest(transport: 'spdy' | 'websocket'): string {
-  return transport === 'spdy'
-    ? `POST ${EXEC} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: v4.channel.k8s.io\r\nContent-Length: 0\r\n\r\n`
-    : `GET ${EXEC} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: v4.channel.k8s.io\r\n\r\n`;
-}
-
-/** The SYN_STREAMs of error, stdin, stdout and stderr, as a Go client sends them. */
-const SPDY_STREAMS = [
-  '80030001000000290000000100000000000078f9e3c6a7c26260606004a7b392a2d4c45c6851c29a0a0a6800000000ffff',
-  '800300010000001700000003000000000000c22e555c92929907000000ffff',
-  '800300010000001900000005000000000000c22ac5565c92925f5a02000000ffff',
-  '800300010000001500000007000000000000c229975a5404000000ffff',
-].map(hex => Buffer.from(hex, 'hex'));
 
 async function open(): Promise<Socket> {
   const socket = connect(served.daemon.port, '127.0.0.1');
@@ -39,7 +26,7 @@ async function serves(): Promise<void> {
 }
 
 for (const transport of ['spdy', 'websocket'] as const) {
-  const request = upgradeRequest(transport);
+  const request = upgradeRequest(transport, EXEC);
 
   test(`${transport}: a client that resets at once, in its headers, or behind its request leaves the daemon serving`, async () => {
     for (const sent of ['', 'P', request.slice(0, 40), request.slice(0, -2), request]) {
@@ -64,7 +51,7 @@ for (const transport of ['spdy', 'websocket'] as const) {
 test('spdy: a client that resets after any of its streams leaves the daemon serving', async () => {
   for (let streams = 1; streams <= SPDY_STREAMS.length; streams += 1) {
     const socket = await open();
-    socket.write(upgradeRequest('spdy'));
+    socket.write(upgradeRequest('spdy', EXEC));
     await once(socket, 'data');
     for (const stream of SPDY_STREAMS.slice(0, streams)) {
       socket.write(stream);
@@ -80,7 +67,7 @@ test('a client that resets in the middle of its session ends the session as clie
     const before = served.daemon.sessionsEnded().length;
     const started = served.daemon.log.length;
     const socket = await open();
-    socket.write(upgradeRequest(transport));
+    socket.write(upgradeRequest(transport, EXEC));
     await once(socket, 'data');
     if (transport === 'spdy') for (const stream of SPDY_STREAMS) socket.write(stream);
     await served.daemon.waitForLog(

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { CHECKOUT } from './checkout.ts';
 import { leaveToJanitor } from './cleanup.ts';
 import { exitCodeOf } from './command.ts';
+import type { Insides } from './daemon-insides.ts';
 import type { TestEngine } from './engine.ts';
 
 const START_TIMEOUT_MS = 20_000;
@@ -25,7 +26,13 @@ export interface DaemonOptions {
   readonly args?: readonly string[];
   /** Added to our environment. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Preloads what answers `insides`. */
+  readonly insides?: boolean;
 }
+
+/** Several collections of garbage, on a machine that may be busy. */
+const INSIDES_TIMEOUT_MS = 60_000;
+const INSIDES = join(CHECKOUT, 'test', 'support', 'daemon-insides.ts');
 
 /** `execlet serve` as a process of its own, on a free port of the loopback address. */
 export class Daemon {
@@ -58,17 +65,20 @@ export class Daemon {
   }
 
   /** Resolves at the ready line; rejects with what the daemon said when it ends before that. */
-  static async start({ engine, args = [], env = {} }: DaemonOptions): Promise<Daemon> {
+  static async start({ engine, args = [], env = {}, insides = false }: DaemonOptions): Promise<Daemon> {
     const child = spawn(
       process.execPath,
-      [join(CHECKOUT, 'src', 'main.ts'), 'serve', '--port', '0', '--docker-endpoint', engine.dockerHost, ...args],
-      { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] },
+      [
+        ...(insides ? ['--expose-gc', '--import', INSIDES] : []),
+        ...[join(CHECKOUT, 'src', 'main.ts'), 'serve', '--port', '0', '--docker-endpoint', engine.dockerHost, ...args],
+      ],
+      { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe', ...(insides ? (['ipc'] as const) : [])] },
     );
-    const pid = child.pid;
-    if (pid === undefined) throw new Error('the daemon could not be started');
+    const { pid, stderr } = child;
+    if (pid === undefined || stderr === null) throw new Error('the daemon could not be started');
     const forget = leaveToJanitor({ kind: 'process', pid });
     const output = new DaemonOutput();
-    createInterface({ input: child.stderr }).on('line', line => output.add(line));
+    createInterface({ input: stderr }).on('line', line => output.add(line));
     const exited = once(child, 'close').then(() => {
       forget();
       output.end();
@@ -103,6 +113,14 @@ export class Daemon {
       const ended = sessionsEndedIn(lines);
       return ended.length >= count ? ended : undefined;
     }, timeoutMs);
+  }
+
+  /** What it holds now, after a collection of garbage; for one that was started with `insides`. */
+  async insides(): Promise<Insides> {
+    const answer = once(this.#child, 'message', { signal: AbortSignal.timeout(INSIDES_TIMEOUT_MS) });
+    this.#child.send('insides');
+    const [insides] = (await answer) as [Insides];
+    return insides;
   }
 
   /** What it has written to stderr lately, for failure messages. */

@@ -14,6 +14,8 @@ export interface Served {
 export interface ServeOptions {
   /** Further arguments of `serve`. */
   readonly args?: readonly string[];
+  /** As for `Daemon.start`. */
+  readonly insides?: boolean;
   readonly beforeDaemon?: (engine: TestEngine) => Promise<void>;
   readonly afterDaemon?: (daemon: Daemon) => Promise<void>;
 }
@@ -22,14 +24,14 @@ export interface ServeOptions {
  * Starts all three before the first test of the calling file and takes them away after its last one, also when one of them did
  * not start. To be used within tests and hooks only: before that they are not there yet.
  */
-export function serveWeb({ args = [], beforeDaemon, afterDaemon }: ServeOptions = {}): Served {
+export function serveWeb({ args = [], insides = false, beforeDaemon, afterDaemon }: ServeOptions = {}): Served {
   const started: { -readonly [Part in keyof Served]?: Served[Part] } = {};
   before(async () => {
     started.engine = await startTestEngine();
     const labels = kubernetesLabels({ namespace: 'default', pod: 'web', container: 'app' });
     started.web = await started.engine.createContainer({ labels });
     await beforeDaemon?.(started.engine);
-    started.daemon = await Daemon.start({ engine: started.engine, args });
+    started.daemon = await Daemon.start({ engine: started.engine, args, insides });
     await afterDaemon?.(started.daemon);
   });
   after(async () => {

@@ -429,10 +429,12 @@ export async function execOverSpdy(options: ExecOverSpdyOptions): Promise<ExecOv
     }
     // Not awaited before the end: a command may end without reading its input.
     const sent = stdin === undefined || options.stdin === undefined ? undefined : send(stdin, options.stdin);
+    if (options.stdin instanceof Readable) sent?.catch(() => undefined); // cut off at the end, below
     const streams = [error, stdin, stdout, stderr, resize].filter(stream => stream !== undefined);
     // Version 1 has no use for its error stream, and the server resets it at once.
     const awaited = [stdout, stderr, error].filter(stream => stream !== undefined);
     await Promise.all(awaited.map(stream => stream.ended()));
+    if (options.stdin instanceof Readable) options.stdin.destroy(); // or it would be sent on behind the end
     const complete = awaited.every(({ finished, resetStatus }) => finished || resetStatus !== undefined);
     for (const stream of streams) stream.reset();
     client.goAway();

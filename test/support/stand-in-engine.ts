@@ -7,29 +7,38 @@ import { json } from 'node:stream/consumers';
 import type { Duplex } from 'node:stream';
 
 const CONTAINER_ID = 'c'.repeat(64);
-const EXEC_ID = 'e'.repeat(64);
 
-/** What the Engine says of its one exec. */
+/** What the Engine says of an exec. */
 export interface ExecInspection {
   readonly Running: boolean;
   readonly ExitCode: number | null;
   readonly Pid: number;
 }
 
+/** One exec that has been created, as the test plays it. */
+export interface StandInExec {
+  readonly id: string;
+  readonly command: readonly string[];
+  readonly engine: StandInEngine;
+  /** Sends its `exec_die`. */
+  sendExit(exitCode: number, containerId?: string): void;
+}
+
 export interface StandInOptions {
   readonly apiVersion?: string;
-  /** Plays the exec once it has been started: writes frames on the hijacked connection, ends it, sends events. */
-  readonly play: (connection: Duplex, engine: StandInEngine) => void;
+  /** Plays an exec once it has been started: writes frames on the hijacked connection, ends it, sends events. */
+  readonly play: (connection: Duplex, exec: StandInExec) => void;
   /** Answers the start without an upgrade, as a proxy in front of the socket does. */
   readonly withoutUpgrade?: boolean;
-  readonly inspect?: () => ExecInspection;
+  /** Undefined: the Engine does not know the exec (any more). */
+  readonly inspect?: (exec: StandInExec) => ExecInspection | undefined;
   /** The pids of the container's processes; without it the Engine cannot tell. */
   readonly top?: () => readonly number[];
 }
 
 /**
- * An Engine that serves faults a real one cannot be made to show: one container (`default/web/app`), one exec at a time,
- * played by the test. It speaks version, containers, events and the exec calls, and nothing else.
+ * An Engine that serves faults a real one cannot be made to show: one container (`default/web/app`), and its execs, any number
+ * at once, each played by the test. It speaks version, containers, events and the exec calls, and nothing else.
  */
 export class StandInEngine {
   readonly dockerHost: string;
@@ -39,6 +48,9 @@ export class StandInEngine {
   readonly #directory: string;
   readonly #server = createServer((request, response) => void this.#answer(request, response));
   readonly #events = new Set<ServerResponse>();
+  readonly #execs = new Map<string, StandInExec>();
+  #eventsServed = true;
+  #created = 0;
 
   private constructor(options: StandInOptions, directory: string) {
     this.#options = options;
@@ -48,8 +60,13 @@ export class StandInEngine {
     this.#server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
       this.calls.push({ path: request.url ?? '', body: JSON.parse(head.toString()) });
       socket.on('error', () => undefined);
+      const exec = this.#execIn(request.url ?? '');
+      if (exec === undefined) {
+        socket.end('HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n');
+        return;
+      }
       socket.write('HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n');
-      options.play(socket, this);
+      options.play(socket, exec);
     });
   }
 
@@ -60,11 +77,19 @@ export class StandInEngine {
     return engine;
   }
 
-  /** Sends the `exec_die` of the exec. */
-  sendExit(exitCode: number, containerId = CONTAINER_ID): void {
-    const Attributes = { execID: EXEC_ID, exitCode: String(exitCode) };
-    const event = JSON.stringify({ Type: 'container', Action: 'exec_die', Actor: { ID: containerId, Attributes } });
-    for (const stream of this.#events) stream.write(`${event}\n`);
+  /** Breaks the event stream, and refuses it until `resumeEvents`. */
+  breakEvents(): void {
+    this.#eventsServed = false;
+    for (const stream of this.#events) stream.destroy();
+  }
+
+  resumeEvents(): void {
+    this.#eventsServed = true;
+  }
+
+  /** Forgets every exec, as an Engine that has been started again has. */
+  forgetExecs(): void {
+    this.#execs.clear();
   }
 
   async stop(): Promise<void> {
@@ -84,16 +109,39 @@ export class StandInEngine {
     if (path.startsWith('/version')) send({ Version: 'stand-in', ApiVersion: apiVersion, MinAPIVersion: '1.12' });
     else if (path.startsWith('/_ping')) response.end('OK');
     else if (path.startsWith('/containers/json')) send([CONTAINER]);
-    else if (path.startsWith('/events')) {
+    else if (path.startsWith('/events') && this.#eventsServed) {
       this.#events.add(response);
       response.on('close', () => this.#events.delete(response));
       response.writeHead(200, { 'Content-Type': 'application/json' }).flushHeaders();
-    } else if (path === `/containers/${CONTAINER_ID}/exec`) send({ Id: EXEC_ID }, 201);
-    else if (path === `/exec/${EXEC_ID}/start`) response.end();
-    else if (path === `/exec/${EXEC_ID}/json`) send(inspect());
+    } else if (path === `/containers/${CONTAINER_ID}/exec`) send({ Id: this.#create(body) }, 201);
+    else if (path.endsWith('/resize')) send({});
     else if (path.startsWith(`/containers/${CONTAINER_ID}/top`) && this.#options.top !== undefined) {
       send({ Titles: ['UID', 'PID', 'CMD'], Processes: this.#options.top().map(pid => ['root', String(pid), 'x']) });
-    } else send({}, path.includes('/resize') ? 200 : 404);
+    } else {
+      const exec = this.#execIn(path);
+      const inspection = exec && path.endsWith('/json') ? inspect(exec) : undefined;
+      if (exec && path.endsWith('/start')) response.end();
+      else if (inspection) send(inspection);
+      else send({ message: `No such exec instance: ${exec?.id ?? path}` }, 404);
+    }
+  }
+
+  #create(body: unknown): string {
+    const { Cmd: command } = body as { Cmd: readonly string[] };
+    this.#created += 1;
+    const id = String(this.#created).padStart(64, 'e');
+    const sendExit = (exitCode: number, containerId = CONTAINER_ID): void => {
+      const Attributes = { execID: id, exitCode: String(exitCode) };
+      const event = JSON.stringify({ Type: 'container', Action: 'exec_die', Actor: { ID: containerId, Attributes } });
+      for (const stream of this.#events) stream.write(`${event}\n`);
+    };
+    this.#execs.set(id, { id, command, engine: this, sendExit });
+    return id;
+  }
+
+  #execIn(path: string): StandInExec | undefined {
+    const [, id = ''] = /\/exec\/(\w+)\//.exec(path) ?? [];
+    return this.#execs.get(id);
   }
 }
 

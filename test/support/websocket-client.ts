@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { Readable } from 'node:stream';
 import { WebSocket } from 'ws';
 import { dial } from './dial.ts';
 import { SlowReader } from './slow-reader.ts';
@@ -152,23 +153,43 @@ export interface WebSocketExec {
   /** What channel 3 carried. */
   readonly status: string;
   readonly closeCode: number;
+  /** Every message, in order. */
+  readonly messages: readonly ReceivedMessage[];
 }
 
-/** Runs a command without input to its end. The sizes are those of its terminal. */
+export interface WebSocketExecOptions extends WebSocketDialOptions {
+  /** A readable is sent as it comes, without regard to the server's pace. */
+  readonly stdin?: Buffer | Readable;
+  readonly sizes?: readonly { readonly Width: number; readonly Height: number }[];
+}
+
+/**
+ * Runs a command to its end. Input is closed by CLOSE where the subprotocol has it; a message is split no further than the caller
+ * split it. The sizes are those of its terminal.
+ */
 export async function execOverWebSocket({
+  stdin,
   sizes = [],
   ...options
-}: WebSocketDialOptions & {
-  readonly sizes?: readonly { readonly Width: number; readonly Height: number }[];
-}): Promise<WebSocketExec> {
+}: WebSocketExecOptions): Promise<WebSocketExec> {
   const client = await WebSocketClient.open(options);
   for (const size of sizes) await client.send(4, Buffer.from(JSON.stringify(size)));
+  const end = (): void => {
+    if (client.protocol === 'v5.channel.k8s.io') void client.closeChannel(0);
+  };
+  if (stdin instanceof Readable) stdin.on('data', (chunk: Buffer) => void client.send(0, chunk)).on('end', end);
+  else if (stdin !== undefined) {
+    for (let at = 0; at < stdin.length; at += 32_768) void client.send(0, stdin.subarray(at, at + 32_768));
+    end();
+  }
   const closeCode = await client.closed;
+  if (stdin instanceof Readable) stdin.destroy();
   return {
     protocol: client.protocol,
     stdout: client.received(1),
     stderr: client.received(2),
     status: client.received(3).toString(),
     closeCode,
+    messages: client.messages,
   };
 }
