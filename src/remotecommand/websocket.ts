@@ -31,6 +31,8 @@ const MAX_UNSENT_PONGS = 16 * 1024;
 const TERMINATE_AFTER_VIOLATION_MS = 1_000;
 const PROTOCOL_ERROR = 1002;
 const POLICY_VIOLATION = 1008;
+/** What a message that waits costs beside its bytes. */
+const MESSAGE_COST_BYTES = 256;
 const NORMAL_CLOSURE = 1000; // any other code is an error at the Go clients
 const EMPTY = Buffer.alloc(0);
 
@@ -190,7 +192,7 @@ class WebSocketConnection implements RemoteCommandConnection {
     switch (decoded.kind) {
       case 'data':
         if (decoded.channel === CHANNEL.stdin && this.#wanted.stdin && !this.#stdin.push(decoded.payload)) {
-          this.#stall.full(decoded.payload.length);
+          this.#stall.full(decoded.payload.length + MESSAGE_COST_BYTES);
         }
         if (decoded.channel === CHANNEL.resize && this.#wanted.tty) this.#sizes.push(decoded.payload);
         break;
