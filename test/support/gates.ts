@@ -1,8 +1,15 @@
+const FULL = process.env.EXECLET_GATES === 'full';
+
 /**
  * How often a long gate runs: its full count under `npm run gates`, a tenth of it (at least 3) under `npm test`.
  */
 export function gateCount(full: number): number {
-  return process.env.EXECLET_GATES === 'full' ? full : Math.max(3, Math.ceil(full / 10));
+  return FULL ? full : Math.max(3, Math.ceil(full / 10));
+}
+
+/** A size or a duration of a long gate: `full` under `npm run gates`, `short` under `npm test`. */
+export function gateSize({ full, short }: { full: number; short: number }): number {
+  return FULL ? full : short;
 }
 
 /** Runs the task for 0 … count-1, at most `concurrency` at a time; rejects with the first failure. */
