@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { gateSize } from '../support/gates.ts';
-import { hashOfStart, runHashed } from '../support/hashed-exec.ts';
+import { hashOfStart, RandomFile, runHashed } from '../support/hashed-exec.ts';
 import { oneKubectlPerTransport } from '../support/one-kubectl-per-transport.ts';
 import { serveWeb } from '../support/served.ts';
 
@@ -14,24 +14,24 @@ const READER_PAUSES_MS = {
 const INPUT_IGNORED_S = gateSize({ full: 180, short: 8 });
 const INPUT_BYTES = 10_000_000;
 const OUTPUT_BYTES = 50_000_000;
-const RANDOM_FILE = '/tmp/random';
 
 const clients = await oneKubectlPerTransport();
 
 const served = serveWeb();
 
 describe('whoever pauses is waited for', { concurrency: true }, () => {
+  let random: RandomFile;
   before(async () => {
-    await served.web.exec(['sh', '-c', `head -c ${OUTPUT_BYTES} /dev/urandom > ${RANDOM_FILE}`]);
+    random = await RandomFile.make(served.web, OUTPUT_BYTES);
   });
 
   for (const { kubectl, transport } of clients) {
     const pauseMs = READER_PAUSES_MS[transport];
     test(`${kubectl.name} over ${transport}: a reader that pauses for ${pauseMs / 1000} s gets everything`, async () => {
       const client = await kubectl.against({ server: served.daemon.url, transport });
-      const args = ['exec', 'web', '--', 'sh', '-c', `cat ${RANDOM_FILE}; exit 7`];
+      const args = ['exec', 'web', '--', 'sh', '-c', `cat ${random.path}; exit 7`];
       const { exitCode, stdout, stderr } = await runHashed(client, args, { pauseMs });
-      assert.deepEqual(stdout, await hashOfStart(served.web, RANDOM_FILE, OUTPUT_BYTES), stderr);
+      assert.deepEqual(stdout, await random.start(OUTPUT_BYTES), stderr);
       assert.equal(exitCode, 7, stderr);
     });
 
@@ -44,5 +44,13 @@ describe('whoever pauses is waited for', { concurrency: true }, () => {
       assert.equal(exitCode, 7, stderr);
       assert.deepEqual(await hashOfStart(served.web, file, INPUT_BYTES), stdin);
     });
+  }
+});
+
+test('the daemon saw each kubectl over its transport', async () => {
+  const each = 2;
+  const ended = await served.daemon.waitForSessionsEnded(each * clients.length);
+  for (const { transport } of clients) {
+    assert.equal(ended.filter(session => session.transport === transport).length, each);
   }
 });

@@ -1,14 +1,13 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { gateCount, gateSize, times } from '../support/gates.ts';
-import { hashOfStart, runHashed, type Pace } from '../support/hashed-exec.ts';
+import { RandomFile, runHashed, type Pace } from '../support/hashed-exec.ts';
 import { oneKubectlPerTransport } from '../support/one-kubectl-per-transport.ts';
 import { serveWeb } from '../support/served.ts';
 
 const RUNS = gateCount(20);
 /** Of each kind of reader on each transport; all of them run at the same time. */
 const CONCURRENCY = gateSize({ full: 2, short: RUNS });
-const RANDOM_FILE = '/tmp/random';
 const MIB = 1024 * 1024;
 
 /** The runs' outputs are of `bytes` up to `bytes + spreadBytes`: what a stopped kubectl has swallowed is never the same. */
@@ -31,8 +30,9 @@ const clients = await oneKubectlPerTransport();
 const served = serveWeb();
 
 describe('a slow reader gets every byte and the exit code', { concurrency: true }, () => {
+  let random: RandomFile;
   before(async () => {
-    await served.web.exec(['sh', '-c', `head -c ${64 * MIB} /dev/urandom > ${RANDOM_FILE}`]);
+    random = await RandomFile.make(served.web, 64 * MIB);
   });
 
   for (const { kubectl, transport } of clients) {
@@ -41,16 +41,24 @@ describe('a slow reader gets every byte and the exit code', { concurrency: true 
         const client = await kubectl.against({ server: served.daemon.url, transport });
         await times(RUNS, CONCURRENCY, async index => {
           const size = bytes + Math.round((spreadBytes * index) / RUNS);
-          const command = `head -c ${size} ${RANDOM_FILE}; exit 7`;
+          const command = `head -c ${size} ${random.path}; exit 7`;
           const { exitCode, stdout, stderr } = await runHashed(
             client,
             ['exec', 'web', '--', 'sh', '-c', command],
             pace,
           );
-          assert.deepEqual(stdout, await hashOfStart(served.web, RANDOM_FILE, size), stderr);
+          assert.deepEqual(stdout, await random.start(size), stderr);
           assert.equal(exitCode, 7, stderr);
         });
       });
     }
+  }
+});
+
+test('the daemon saw each kubectl over its transport', async () => {
+  const each = READERS.length * RUNS;
+  const ended = await served.daemon.waitForSessionsEnded(each * clients.length);
+  for (const { transport } of clients) {
+    assert.equal(ended.filter(session => session.transport === transport).length, each);
   }
 });

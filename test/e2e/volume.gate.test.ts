@@ -4,8 +4,8 @@ import { writeServerCertificate } from '../support/certificates.ts';
 import { temporaryDirectory } from '../support/cleanup.ts';
 import { Daemon } from '../support/daemon.ts';
 import { gateSize } from '../support/gates.ts';
-import { hashOfStart, runHashed, sha256Of, type Pace } from '../support/hashed-exec.ts';
-import type { Kubectl } from '../support/kubectl.ts';
+import { RandomFile, runHashed, sha256Of, type Pace } from '../support/hashed-exec.ts';
+import type { Kubectl, Transport } from '../support/kubectl.ts';
 import { oneKubectlPerTransport } from '../support/one-kubectl-per-transport.ts';
 import { serveWeb } from '../support/served.ts';
 
@@ -15,13 +15,13 @@ const SLOW = [
   { bytesPerSecond: 1_000_000, bytes: gateSize({ full: 60_000_000, short: 3_000_000 }) },
   { bytesPerSecond: 10_000_000, bytes: gateSize({ full: 200_000_000, short: 20_000_000 }) },
 ];
-const RANDOM_FILE = '/tmp/random';
 
 const clients = await oneKubectlPerTransport();
 const { path: directory } = await temporaryDirectory('volume');
 const { certFile, keyFile } = await writeServerCertificate(directory);
 
 const served = serveWeb();
+let random: RandomFile | undefined;
 
 interface Transfer extends Pace {
   readonly client: Kubectl;
@@ -32,9 +32,10 @@ interface Transfer extends Pace {
 
 const DIRECTIONS: Record<string, (transfer: Transfer) => Promise<void>> = {
   stdout: async ({ client, flags, bytes, ...pace }) => {
-    const args = [...flags, 'exec', 'web', '--', 'head', '-c', String(bytes), RANDOM_FILE];
+    assert.ok(random !== undefined);
+    const args = [...flags, 'exec', 'web', '--', 'head', '-c', String(bytes), random.path];
     const { exitCode, stdout, stderr } = await runHashed(client, args, pace);
-    assert.deepEqual(stdout, await hashOfStart(served.web, RANDOM_FILE, bytes), stderr);
+    assert.deepEqual(stdout, await random.start(bytes), stderr);
     assert.equal(exitCode, 0, stderr);
   },
   stdin: async ({ client, flags, bytes, ...pace }) => {
@@ -57,7 +58,7 @@ for (const scheme of ['http', 'https']) {
   describe(scheme, () => {
     let daemon: Daemon;
     before(async () => {
-      await served.web.exec(['sh', '-c', `head -c ${UNLIMITED_BYTES} /dev/urandom > ${RANDOM_FILE}`]);
+      random ??= await RandomFile.make(served.web, UNLIMITED_BYTES);
       const args = scheme === 'https' ? ['--tls-cert-file', certFile, '--tls-private-key-file', keyFile] : [];
       daemon = await Daemon.start({ engine: served.engine, args });
     });
@@ -67,13 +68,15 @@ for (const scheme of ['http', 'https']) {
     // Without a credential kubectl asks for a user name before it speaks TLS.
     const flags = scheme === 'https' ? ['--certificate-authority', certFile, '--token', 'unused'] : [];
 
-    for (const { kubectl, transport } of clients) {
-      const client = async () => kubectl.against({ server: `${scheme}://127.0.0.1:${daemon.port}`, transport });
+    const against = async (kubectl: Kubectl, transport: Transport): Promise<Kubectl> =>
+      kubectl.against({ server: `${scheme}://127.0.0.1:${daemon.port}`, transport });
 
+    for (const { kubectl, transport } of clients) {
       for (const [direction, run] of Object.entries(DIRECTIONS)) {
         test(`${kubectl.name} over ${transport}: ${UNLIMITED_BYTES / MIB} MiB through ${direction}`, async () => {
-          await run({ client: await client(), flags, bytes: UNLIMITED_BYTES });
-          assert.equal((await daemon.waitForSessionsEnded(1)).at(-1)?.transport, transport);
+          const before = daemon.sessionsEnded().length;
+          await run({ client: await against(kubectl, transport), flags, bytes: UNLIMITED_BYTES });
+          assert.equal((await daemon.waitForSessionsEnded(before + 1)).at(-1)?.transport, transport);
         });
       }
     }
@@ -84,8 +87,7 @@ for (const scheme of ['http', 'https']) {
           for (const [direction, run] of Object.entries(DIRECTIONS)) {
             const title = `${bytes / 1e6} MB at ${bytesPerSecond / 1e6} MB/s through ${direction}`;
             test(`${kubectl.name} over ${transport}: ${title}`, async () => {
-              const client = await kubectl.against({ server: `${scheme}://127.0.0.1:${daemon.port}`, transport });
-              await run({ client, flags, bytes, bytesPerSecond });
+              await run({ client: await against(kubectl, transport), flags, bytes, bytesPerSecond });
             });
           }
         }

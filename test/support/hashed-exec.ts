@@ -48,6 +48,31 @@ export async function runHashed(
   return { exitCode: child.exitCode, stdin, stdout, stderr };
 }
 
+/** A file of random bytes in a container. */
+export class RandomFile {
+  readonly path: string;
+  readonly #container: TestContainer;
+  readonly #hashes = new Map<number, Promise<Hashed>>();
+
+  private constructor(container: TestContainer, path: string) {
+    this.#container = container;
+    this.path = path;
+  }
+
+  static async make(container: TestContainer, bytes: number): Promise<RandomFile> {
+    const path = '/tmp/random';
+    await container.exec(['sh', '-c', `head -c ${bytes} /dev/urandom > ${path}`]);
+    return new RandomFile(container, path);
+  }
+
+  /** What it begins with; hashed in the container, once for each number of bytes. */
+  async start(bytes: number): Promise<Hashed> {
+    const known = this.#hashes.get(bytes) ?? hashOfStart(this.#container, this.path, bytes);
+    this.#hashes.set(bytes, known);
+    return known;
+  }
+}
+
 /** What a file in the container begins with. */
 export async function hashOfStart(container: TestContainer, file: string, bytes: number): Promise<Hashed> {
   const { stdout } = await container.exec(['sh', '-c', `head -c ${bytes} ${file} | sha256sum`]);
