@@ -53,13 +53,13 @@ async function stdout(client: Kubectl, mib: number): Promise<void> {
 }
 
 async function stdin(client: Kubectl, mib: number): Promise<void> {
-  const child = client.spawn(['exec', '-i', 'web', '--', 'wc', '-c']);
+  // Ends with the last byte. What arrives is for the gate of volumes to compare; busybox's `wc -c` cannot count to 4 GiB.
+  const child = client.spawn(['exec', '-i', 'web', '--', 'sh', '-c', 'cat > /dev/null']);
+  const exited = once(child, 'exit');
   const chunk = Buffer.alloc(MIB);
   for (let sent = 0; sent < mib; sent += 1) {
     if (!child.stdin.write(chunk)) await once(child.stdin, 'drain');
   }
   child.stdin.end();
-  let counted = '';
-  for await (const chunk of child.stdout as AsyncIterable<Buffer>) counted += chunk.toString();
-  assert.equal(counted.trim(), String(mib * MIB));
+  assert.deepEqual(await exited, [0, null]);
 }
