@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { within } from '../../src/within.ts';
 import type { Insides } from '../support/daemon-insides.ts';
-import { gateCount, times } from '../support/gates.ts';
+import { gateSize, times } from '../support/gates.ts';
 import { randomFrom, type Random } from '../support/random.ts';
 import { execPath, rawExec, TRANSPORTS, type Transport } from '../support/raw-exec.ts';
 import { SPDY_STREAMS, upgradeRequest } from '../support/raw-upgrade.ts';
@@ -15,7 +15,7 @@ import { dataFrame } from '../support/spdy-client.ts';
 
 // Clients that leave at every point of a session. Nothing of them may stay: not in the daemon, not in the Engine.
 
-const ROUNDS = gateCount(10_000, 600);
+const ROUNDS = gateSize({ full: 10_000, short: 600 });
 /** What the daemon allocates once: caches, compiled code, pools of the runtime. */
 const WARM_UP_ROUNDS = 300;
 const CONCURRENCY = 4;

@@ -1,15 +1,13 @@
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
 import { describe, test } from 'node:test';
 import { once } from 'node:events';
-import { setTimeout as delay } from 'node:timers/promises';
 import { oneKubectlPerTransport } from '../support/one-kubectl-per-transport.ts';
+import { residentBytes, untilQuiet } from '../support/process-watch.ts';
 import { serveWeb } from '../support/served.ts';
 
 const BYTES = 200_000_000;
 /** High-water marks and garbage that waits to be collected; a queue without a limit would hold nearly all BYTES. */
 const MOST_GROWTH_BYTES = 64 * 1024 * 1024;
-const QUIET_MS = 500;
 
 const clients = await oneKubectlPerTransport();
 
@@ -19,11 +17,11 @@ for (const { kubectl, transport } of clients) {
   describe(`${kubectl.name} over ${transport}`, () => {
     test('a client that does not read pauses the command, not the memory of the daemon', async () => {
       const client = await kubectl.against({ server: served.daemon.url, transport });
-      const before = await residentBytes();
+      const before = await residentBytes(served.daemon.pid);
       const child = client.spawn(['exec', 'web', '--', 'head', '-c', String(BYTES), '/dev/zero']);
       const exited = once(child, 'exit');
-      await untilQuiet(); // kubectl's stdout is full, and nobody reads it
-      assert.ok((await residentBytes()) - before < MOST_GROWTH_BYTES);
+      await untilQuiet(served.daemon.pid); // kubectl's stdout is full, and nobody reads it
+      assert.ok((await residentBytes(served.daemon.pid)) - before < MOST_GROWTH_BYTES);
       let received = 0;
       for await (const chunk of child.stdout as AsyncIterable<Buffer>) received += chunk.length;
       assert.equal(received, BYTES);
@@ -33,12 +31,12 @@ for (const { kubectl, transport } of clients) {
 
     test('a command that does not read pauses the client, not the memory of the daemon', async () => {
       const client = await kubectl.against({ server: served.daemon.url, transport });
-      const before = await residentBytes();
+      const before = await residentBytes(served.daemon.pid);
       const waits = `until [ -e /tmp/go-${transport} ]; do sleep 0.1; done; wc -c`;
       const child = client.spawn(['exec', '-i', 'web', '--', 'sh', '-c', waits]);
       const sent = sendZeros(child.stdin);
-      await untilQuiet();
-      assert.ok((await residentBytes()) - before < MOST_GROWTH_BYTES);
+      await untilQuiet(served.daemon.pid);
+      assert.ok((await residentBytes(served.daemon.pid)) - before < MOST_GROWTH_BYTES);
       await served.web.exec(['touch', `/tmp/go-${transport}`]);
       await sent;
       let counted = '';
@@ -64,25 +62,4 @@ async function sendZeros(stdin: NodeJS.WritableStream): Promise<void> {
     if (!stdin.write(chunk)) await once(stdin, 'drain');
   }
   stdin.end();
-}
-
-async function residentBytes(): Promise<number> {
-  const status = await readFile(`/proc/${served.daemon.pid}/status`, 'utf8');
-  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
-}
-
-/** Waits until the daemon has begun to read something, and then reads nothing any more for QUIET_MS. */
-async function untilQuiet(): Promise<void> {
-  const start = await bytesRead();
-  let last = start;
-  for (let quietMs = 0; quietMs < QUIET_MS; quietMs += 100) {
-    await delay(100);
-    const now = await bytesRead();
-    if (now - last > 10_000 || now - start < 100_000) quietMs = 0; // pings and events go on
-    last = now;
-  }
-}
-
-async function bytesRead(): Promise<number> {
-  return Number(/^rchar: (\d+)$/m.exec(await readFile(`/proc/${served.daemon.pid}/io`, 'utf8'))?.[1]);
 }

@@ -4,7 +4,7 @@ import { Readable } from 'node:stream';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { SUCCESS } from '../support/exec-server.ts';
-import { gateCount } from '../support/gates.ts';
+import { gateCount, gateSize } from '../support/gates.ts';
 import type { PrivateDockerd } from '../support/private-dockerd.ts';
 import { rawExec, TRANSPORTS, type RawExec, type Transport } from '../support/raw-exec.ts';
 import { serveWeb } from '../support/served.ts';
@@ -51,10 +51,15 @@ const ENDS: readonly {
   returns: boolean;
 }[] = [
   { name: 'killed', rounds: gateCount(10), end: dockerd => dockerd.kill(), returns: false },
-  { name: 'stopped in good order', rounds: gateCount(3, 1), end: dockerd => dockerd.terminate(), returns: false },
+  {
+    name: 'stopped in good order',
+    rounds: gateSize({ full: 3, short: 1 }),
+    end: dockerd => dockerd.terminate(),
+    returns: false,
+  },
   {
     name: 'killed and started again at once',
-    rounds: gateCount(3, 1),
+    rounds: gateSize({ full: 3, short: 1 }),
     end: async dockerd => {
       await dockerd.kill();
       await dockerd.start();

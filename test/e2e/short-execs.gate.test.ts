@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream';
 import { after, before, describe, test } from 'node:test';
 import { Daemon } from '../support/daemon.ts';
 import { exitStatus, SUCCESS } from '../support/exec-server.ts';
-import { gateCount, times } from '../support/gates.ts';
+import { gateCount, gateSize, times } from '../support/gates.ts';
 import { randomFrom, type Random } from '../support/random.ts';
 import { rawExec, TRANSPORTS, type RawExec } from '../support/raw-exec.ts';
 import { serveWeb } from '../support/served.ts';
@@ -13,7 +13,7 @@ import { StandInEngine, stdcopyFrame, type StandInExec } from '../support/stand-
 // Execs whose last write coincides with their exit: the output must be whole, and the exit code right.
 
 const REAL_ROUNDS = gateCount(2_000);
-const STAND_IN_ROUNDS = gateCount(20_000, 600);
+const STAND_IN_ROUNDS = gateSize({ full: 20_000, short: 600 });
 const MOST_BYTES = 200_000;
 
 /** What the client must be told of one exec. */

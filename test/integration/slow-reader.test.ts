@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
 import { describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { WebSocket } from 'ws';
+import { untilQuiet } from '../support/process-watch.ts';
 import { serveWeb } from '../support/served.ts';
 import { dialSpdy } from '../support/spdy-client.ts';
 
@@ -14,7 +14,6 @@ const ENGINE_DROPS_MS = 2_000;
  * survive; the rest, in the command's pipe, is lost. A command that has still more to say has not exited: 1.42 MB and beyond.
  */
 const TAILS_BYTES = [1_240_000, 1_270_000, 1_300_000, 1_330_000, 1_360_000, 1_390_000, 1_420_000];
-const QUIET_MS = 500;
 const SUCCESS = '{"metadata":{},"status":"Success"}';
 
 const served = serveWeb();
@@ -104,19 +103,9 @@ function path(command: string): string {
 
 /** How much the daemon reads from the Engine for a client that reads nothing. */
 async function bytesUntilFull(connect: (command: string) => Promise<StoppedClient>): Promise<number> {
-  const start = await bytesRead();
+  const quiet = untilQuiet(served.daemon.pid);
   const client = await connect('exec head -c 30000000 /dev/zero');
-  let last = start;
-  for (let quietMs = 0; quietMs < QUIET_MS; quietMs += 100) {
-    await delay(100);
-    const now = await bytesRead();
-    if (now - last > 10_000 || now - start < 100_000) quietMs = 0; // pings and events go on
-    last = now;
-  }
+  const taken = await quiet;
   client.leave();
-  return last - start;
-}
-
-async function bytesRead(): Promise<number> {
-  return Number(/^rchar: (\d+)$/m.exec(await readFile(`/proc/${served.daemon.pid}/io`, 'utf8'))?.[1]);
+  return taken;
 }

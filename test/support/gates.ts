@@ -1,9 +1,15 @@
+const FULL = process.env.EXECLET_GATES === 'full';
+
 /**
- * How often a long gate runs: its full count under `npm run gates`, a share of it under `npm test`: a tenth (at least 3) unless
- * the gate names another.
+ * How often a long gate runs: its full count under `npm run gates`, a share of it under `npm test`: a tenth, at least 3.
  */
-export function gateCount(full: number, share = Math.max(3, Math.ceil(full / 10))): number {
-  return process.env.EXECLET_GATES === 'full' ? full : share;
+export function gateCount(full: number): number {
+  return FULL ? full : Math.max(3, Math.ceil(full / 10));
+}
+
+/** A count, a size or a duration of a long gate: `full` under `npm run gates`, `short` under `npm test`. */
+export function gateSize({ full, short }: { full: number; short: number }): number {
+  return FULL ? full : short;
 }
 
 /** Runs the task for 0 … count-1, at most `concurrency` at a time; rejects with the first failure. */
