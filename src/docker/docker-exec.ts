@@ -174,6 +174,7 @@ export class DockerExecHandler implements ExecHandler {
     const deadline = Date.now() + patienceMs;
     if (!guard.suspected) await delay(EVENT_HEAD_START_MS, undefined, { signal }); // no event follows a failed start
     for (;;) {
+      const askedAt = Date.now();
       const state = await this.#options.engine.inspectExec(id, signal);
       if (neverStarted(state)) {
         const text = guard.text === '' ? `the command could not be started (exit code ${state.exitCode})` : guard.text;
@@ -181,7 +182,8 @@ export class DockerExecHandler implements ExecHandler {
       }
       const { running, exitCode } = state;
       if (!running && exitCode !== null && exitCode >= 0 && exitCode <= 255) return { exitCode, source: 'inspect' };
-      if (Date.now() > deadline) {
+      // By when it was asked: what a busy Engine answers late may have been true long before.
+      if (askedAt > deadline) {
         const why = running ? 'the command was still running' : `the Engine knows no exit code (${exitCode ?? 'none'})`;
         throw new SessionEnded('engine_gone', `the exit status is unknown: the output has ended, but ${why}`);
       }

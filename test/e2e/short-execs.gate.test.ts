@@ -78,7 +78,8 @@ describe('a stand-in for the Engine', () => {
     engine = await StandInEngine.start({
       play: (connection, exec) => void play(scriptOf(exec), connection, exec),
       inspect: exec => {
-        const script = scriptOf(exec);
+        const script = scripts.get(exec.command[0] ?? '');
+        if (script === undefined) return undefined; // the event was faster, and the client has gone
         const over = script.ended && --script.inspectionsBehind < 0;
         return { Running: !over, ExitCode: over ? script.exitCode : null, Pid: 4711 };
       },

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { Daemon } from '../support/daemon.ts';
 import { StandInEngine, stdcopyFrame, type StandInOptions } from '../support/stand-in-engine.ts';
 import { execOverWebSocket, type WebSocketExec } from '../support/websocket-client.ts';
@@ -20,7 +21,7 @@ interface Played {
 
 async function play(context: TestContext, options: StandInOptions, streams = 'output=1&error=1'): Promise<Played> {
   const engine = await StandInEngine.start(options);
-  const daemon = await Daemon.start({ engine, args: ['--engine-timeout', '1s'] });
+  const daemon = await Daemon.start({ engine, args: ['--engine-timeout', '2s'] });
   context.after(async () => {
     await daemon.stop();
     await engine.stop();
@@ -52,6 +53,19 @@ test('without an event the inspection gives the exit code, also when it comes la
   });
   assert.deepEqual(status.details?.causes, [{ reason: 'ExitCode', message: '5' }]);
   assert.equal(inspections, 3);
+});
+
+test('an inspection that is answered late says nothing about the time since, and is asked again', async context => {
+  let inspections = 0;
+  const { status } = await play(context, {
+    play: connection => connection.end(),
+    inspect: async () => {
+      inspections += 1;
+      if (inspections > 1) return { Running: false, ExitCode: 6, Pid: 1 };
+      return delay(1_500, { Running: true, ExitCode: null, Pid: 1 }); // longer than a command may run after its output
+    },
+  });
+  assert.deepEqual(status.details?.causes, [{ reason: 'ExitCode', message: '6' }]);
 });
 
 test('an exit code that nobody knows is a failure, never success', async context => {

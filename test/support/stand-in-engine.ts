@@ -31,7 +31,7 @@ export interface StandInOptions {
   /** Answers the start without an upgrade, as a proxy in front of the socket does. */
   readonly withoutUpgrade?: boolean;
   /** Undefined: the Engine does not know the exec (any more). */
-  readonly inspect?: (exec: StandInExec) => ExecInspection | undefined;
+  readonly inspect?: (exec: StandInExec) => ExecInspection | undefined | Promise<ExecInspection>;
   /** The pids of the container's processes; without it the Engine cannot tell. */
   readonly top?: () => readonly number[];
 }
@@ -119,7 +119,7 @@ export class StandInEngine {
       send({ Titles: ['UID', 'PID', 'CMD'], Processes: this.#options.top().map(pid => ['root', String(pid), 'x']) });
     } else {
       const exec = this.#execIn(path);
-      const inspection = exec && path.endsWith('/json') ? inspect(exec) : undefined;
+      const inspection = exec && path.endsWith('/json') ? await inspect(exec) : undefined;
       if (exec && path.endsWith('/start')) response.end();
       else if (inspection) send(inspection);
       else send({ message: `No such exec instance: ${exec?.id ?? path}` }, 404);
