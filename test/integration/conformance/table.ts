@@ -56,7 +56,8 @@ function typing(input: string | Buffer) {
   };
 }
 
-const random = randomBytes(100_001);
+// The Engine withholds the first of its detach keys (Ctrl-^) on a terminal until another key follows, so it may not come last.
+const random = Buffer.concat([randomBytes(100_000), Buffer.from('.')]);
 const CHUNK_BYTES = [1, 2, 255, 4_096, 32_767, 32_768, 32_769, 65_536, 3_000_001] as const;
 /** For each size of chunks as much data as shows it: a thousand single bytes, and several megabytes in one piece. */
 const chunked = CHUNK_BYTES.map(bytes => ({
