@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { fuzz } from '../test/fuzz/fuzzer.ts';
-import { Random } from '../test/fuzz/random.ts';
+import { Random } from '../test/support/random.ts';
 import { TARGETS } from '../test/fuzz/targets.ts';
 
 const { values } = parseArgs({

@@ -8,7 +8,7 @@ import { startTestEngine, type TestEngine } from '../test/support/engine.ts';
 import { readQuietUsage, readUsage, reportingEnv, type Sample, type Usage } from './soak/daemon-usage.ts';
 import { keptExecs, type KeptExec } from './soak/engine-execs.ts';
 import { playSession } from './soak/play.ts';
-import { Random } from './soak/random.ts';
+import { Random } from '../test/support/random.ts';
 import { planHello, planSession, PROTOCOLS, RESTARTED_POD, STEADY_PODS } from './soak/session-plan.ts';
 import { makeSourceBytes, putSourceBytes } from './soak/source-bytes.ts';
 import { describeFindings, failuresOf, slopesOf, type Findings } from './soak/summary.ts';

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { constants } from 'node:os';
-import { Random } from './random.ts';
+import { Random } from '../../test/support/random.ts';
+import { KILLING_SIGNALS } from '../../test/support/signals.ts';
 import { SOURCE_PATH } from './source-bytes.ts';
 
 // What one session does and what must come of it, drawn from the seed and the session's number alone.
@@ -158,18 +159,6 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 /** What a client leaves unread for a while fits into the buffers on the way, or its command is still running. */
 const MOST_UNREAD_BYTES = 200_000;
-/** Signals that kill a busybox shell (it ignores SIGQUIT). */
-const SIGNALS = [
-  'SIGHUP',
-  'SIGINT',
-  'SIGABRT',
-  'SIGKILL',
-  'SIGUSR1',
-  'SIGSEGV',
-  'SIGPIPE',
-  'SIGALRM',
-  'SIGTERM',
-] as const;
 
 /** The draws of one session; the order in which they are made is part of what a seed means. */
 class Draw {
@@ -255,7 +244,7 @@ class Draw {
   }
 
   #signal(): Drawn {
-    const number = constants.signals[this.random.pick(SIGNALS)];
+    const number = constants.signals[this.random.pick(KILLING_SIGNALS)];
     return this.#endsWith(`kill -${number} $$`, 128 + number);
   }
 

@@ -7,7 +7,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { within } from '../../src/within.ts';
 import type { Insides } from '../support/daemon-insides.ts';
 import { gateSize, times } from '../support/gates.ts';
-import { randomFrom, type Random } from '../support/random.ts';
+import { Random } from '../support/random.ts';
 import { execPath, rawExec, TRANSPORTS, type Transport } from '../support/raw-exec.ts';
 import { SPDY_STREAMS, upgradeRequest } from '../support/raw-upgrade.ts';
 import { serveWeb } from '../support/served.ts';
@@ -50,13 +50,13 @@ test(`${ROUNDS} clients that leave at random points: the daemon and the Engine a
   const { daemon } = served;
   await times(WARM_UP_ROUNDS, CONCURRENCY, async index => {
     if (index % BATCH === 0) await engineIsFree();
-    await leaveAtSomePoint(randomFrom(-index - 1));
+    await leaveAtSomePoint(new Random(-index - 1));
   });
   const before = await quiet();
   const seen = new Map<Point, number>();
   await times(ROUNDS, CONCURRENCY, async index => {
     if (index % BATCH === 0) await engineIsFree();
-    const point = await leaveAtSomePoint(randomFrom(index));
+    const point = await leaveAtSomePoint(new Random(index));
     seen.set(point, (seen.get(point) ?? 0) + 1);
   });
   const after = await quiet(before);

@@ -5,21 +5,10 @@ import { gateCount, times } from '../support/gates.ts';
 import type { Kubectl } from '../support/kubectl.ts';
 import { oneKubectlPerTransport } from '../support/one-kubectl-per-transport.ts';
 import { serveWeb } from '../support/served.ts';
+import { KILLING_SIGNALS } from '../support/signals.ts';
 
 const ROUNDS = gateCount(1_000);
 const EXIT_CODES = 256; // every one, always
-/** Signals that kill a busybox shell (it ignores SIGQUIT). */
-const SIGNALS = [
-  'SIGHUP',
-  'SIGINT',
-  'SIGABRT',
-  'SIGKILL',
-  'SIGUSR1',
-  'SIGSEGV',
-  'SIGPIPE',
-  'SIGALRM',
-  'SIGTERM',
-] as const;
 const CONCURRENCY = 4;
 
 const clients = await oneKubectlPerTransport();
@@ -51,14 +40,14 @@ for (const { kubectl, transport } of clients) {
     });
 
     test('a death by signal is 128 + n', async () => {
-      for (const signal of SIGNALS) {
+      for (const signal of KILLING_SIGNALS) {
         const { exitCode } = await exec('sh', '-c', `kill -${constants.signals[signal]} $$`);
         assert.equal(exitCode, 128 + constants.signals[signal], signal);
       }
     });
 
     test('the daemon saw this transport and no other', () => {
-      const count = ROUNDS + EXIT_CODES + SIGNALS.length;
+      const count = ROUNDS + EXIT_CODES + KILLING_SIGNALS.length;
       assert.deepEqual(
         new Set(
           served.daemon

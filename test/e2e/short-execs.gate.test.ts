@@ -5,7 +5,7 @@ import { after, before, describe, test } from 'node:test';
 import { Daemon } from '../support/daemon.ts';
 import { exitStatus, SUCCESS } from '../support/exec-server.ts';
 import { gateCount, gateSize, times } from '../support/gates.ts';
-import { randomFrom, type Random } from '../support/random.ts';
+import { Random } from '../support/random.ts';
 import { rawExec, TRANSPORTS, type RawExec } from '../support/raw-exec.ts';
 import { serveWeb } from '../support/served.ts';
 import { StandInEngine, stdcopyFrame, type StandInExec } from '../support/stand-in-engine.ts';
@@ -40,7 +40,7 @@ describe('the real Engine', () => {
   for (const transport of TRANSPORTS) {
     test(`${REAL_ROUNDS} short execs over ${transport}: every byte and the exit code`, async () => {
       await times(REAL_ROUNDS, 4, async index => {
-        const { command, ...expected } = numberedLines(randomFrom(index));
+        const { command, ...expected } = numberedLines(new Random(index));
         const result = await rawExec(transport, { port: served.daemon.port, command, tty: expected.tty });
         assertWhole(result, expected, `exec ${index}: ${command.join(' ')}`);
       });
@@ -101,7 +101,7 @@ describe('a stand-in for the Engine', () => {
     test(`${STAND_IN_ROUNDS} short execs over ${transport}, their last frame, end and exit event in every order`, async () => {
       await times(STAND_IN_ROUNDS, 16, async index => {
         const name = `${transport}-${index}`;
-        const script = writeScript(randomFrom(index));
+        const script = writeScript(new Random(index));
         scripts.set(name, script);
         const result = await rawExec(transport, { port: daemon.port, command: [name], tty: script.tty });
         assertWhole(result, script, name);

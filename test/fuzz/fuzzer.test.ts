@@ -6,7 +6,7 @@ import { test, type TestContext } from 'node:test';
 import { parseDuration } from '../../src/config/duration.ts';
 import { keepInput, keptInputs } from './corpus.ts';
 import { fuzz, type FuzzOptions, type FuzzSummary } from './fuzzer.ts';
-import { Random } from './random.ts';
+import { Random } from '../support/random.ts';
 import type { FuzzTarget } from './target.ts';
 
 async function temporaryRoot(context: TestContext): Promise<string> {

@@ -3,7 +3,7 @@ import { setImmediate } from 'node:timers/promises';
 import { keepInput, keptInputs } from './corpus.ts';
 import { Coverage } from './coverage.ts';
 import { mutated, shrunk } from './mutate.ts';
-import type { Random } from './random.ts';
+import type { Random } from '../support/random.ts';
 import { check, type FuzzTarget } from './target.ts';
 
 const SOURCES = join(import.meta.dirname, '..', '..', 'src');

@@ -1,4 +1,4 @@
-import type { Random } from './random.ts';
+import type { Random } from '../support/random.ts';
 
 /** Inputs grow to this where a piece is repeated, which finds what takes quadratic time; else they stay short. */
 const MAX_REPEATED_BYTES = 48 * 1024;
