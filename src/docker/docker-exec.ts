@@ -225,7 +225,8 @@ async function reasoned<T>(signal: AbortSignal, phase: 'start' | 'end', answer: 
     if (cause instanceof SessionEnded) throw cause;
     const { code, message } = ExecletError.from(cause);
     if (phase === 'end') throw new SessionEnded('engine_gone', `the exit status is unknown: ${message}`, { cause });
-    const gone = code === 'HandlerNotFound' || code === 'ContainerNotRunning';
+    const paused = message.includes(' is paused'); // the Engine gives it the same code as to one that has stopped
+    const gone = code === 'HandlerNotFound' || (code === 'ContainerNotRunning' && !paused);
     const reason = gone ? 'container_gone' : code === 'RuntimeUnavailable' ? 'engine_gone' : 'start_failed';
     throw new SessionEnded(reason, message, { cause });
   }

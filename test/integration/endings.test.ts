@@ -233,8 +233,9 @@ describe('a paused container', () => {
     const container = await createPod('frozen-for-good');
     const daemon = await Daemon.start({ engine: served.engine });
     const sessions = await startEverywhere(container, 'frozen-for-good', daemon.port);
-    const client = new WebSocket(`ws://127.0.0.1:${daemon.port}${pathOf('frozen-for-good', ['sleep', '1000'])}`);
-    await once(client, 'message');
+    const command = ['sh', '-c', 'echo up; sleep 1000'];
+    const client = new WebSocket(`ws://127.0.0.1:${daemon.port}${pathOf('frozen-for-good', command)}`);
+    while (((await once(client, 'message')) as [Buffer])[0].length < 2); // the first says that the connection is up
     await container.docker.pause();
     client.terminate();
     const [gone] = await daemon.waitForSessionsEnded(1);
