@@ -25,8 +25,8 @@ const DELIVERY_TIMEOUT_MS = 4 * 60 * 60 * 1000;
 const CLOSE_TIMEOUT_MS = 30_000;
 /** For the Engine's first list, before the daemon says that it is ready without it. */
 const FIRST_LIST_TIMEOUT_MS = 2_000;
-/** For the clients to take their Status when the daemon stops. */
-const STOP_TIMEOUT_MS = 5_000;
+/** For the clients to take their output and Status when the daemon stops; one that does not may read its end as a success. */
+const STOP_TIMEOUT_MS = 10_000;
 
 /** A daemon that listens. */
 export interface Daemon {

@@ -30,18 +30,22 @@ const report = z.object({ timers: z.int() });
 /** The environment that makes a daemon answer at `socketPath` (test/support/resource-report.ts). */
 export function reportingEnv(socketPath: string): Record<string, string> {
   const module = join(CHECKOUT, 'test', 'support', 'resource-report.ts');
-  return { EXECLET_TEST_RESOURCE_REPORT: socketPath, NODE_OPTIONS: `--import=${module}` };
+  return { EXECLET_TEST_RESOURCE_REPORT: socketPath, NODE_OPTIONS: `--expose-gc --import=${module}` };
 }
 
-/** Memory, file descriptors and sockets as the kernel counts them; timers as the daemon does. */
+/**
+ * File descriptors and sockets, and memory without garbage, as the kernel counts them; timers as the daemon does.
+ *
+ * V8 takes memory for garbage as long as there is some, hundreds of MiB of it: only what is left without says anything.
+ */
 export async function readUsage(pid: number, socketPath: string): Promise<Usage> {
-  // First what the kernel knows, and only then the question, whose connection would be counted.
-  const [status, names] = await Promise.all([readFile(`/proc/${pid}/status`, 'utf8'), readdir(`/proc/${pid}/fd`)]);
+  const names = await readdir(`/proc/${pid}/fd`); // before the question, whose connection would be counted
   const targets = await Promise.all(names.map(name => readlink(`/proc/${pid}/fd/${name}`).catch(() => ''))); // closed meanwhile
   const socket = connect(socketPath);
   const { timers } = report.parse(await json(socket));
   socket.destroy();
   if (!socket.closed) await once(socket, 'close');
+  const status = await readFile(`/proc/${pid}/status`, 'utf8');
   return {
     rssKib: Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]),
     fds: names.length,

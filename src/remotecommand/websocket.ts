@@ -116,6 +116,8 @@ class WebSocketConnection implements RemoteCommandConnection {
   readonly #wanted: WantedStreams;
   #drained: () => void = () => undefined;
   #unsentPongs = 0;
+  /** How the peer broke the protocol, where it did. */
+  #violation: { readonly closeCode: number; readonly why: string } | undefined;
 
   constructor({ webSocket, socket, protocol, wanted, limits }: WebSocketConnectionOptions) {
     this.protocol = protocol.name;
@@ -157,17 +159,21 @@ class WebSocketConnection implements RemoteCommandConnection {
     if (this.#webSocket.readyState === WebSocket.OPEN) {
       // An empty payload where the subprotocol has nothing to say on success: Kubernetes sends such messages too.
       this.#webSocket.send(this.#encode(CHANNEL.error, encodeStatus(outcome, this.#protocol)));
-      // Megabytes can lie in the kernel's buffers for a client that reads slowly: its pong says that it has read them.
-      const delivered = new Promise(resolve => this.#webSocket.once('pong', resolve));
-      this.#webSocket.ping();
-      this.#webSocket.close(NORMAL_CLOSURE);
-      await within(this.#limits.deliveryTimeoutMs, Promise.race([delivered, this.#socketClosed.promise]));
+      if (this.#violation !== undefined) this.#webSocket.close(this.#violation.closeCode, this.#violation.why);
+      else await this.#deliver();
     }
-    const violated = outcome.kind === 'failed' && outcome.reason === 'protocol_error';
-    const closeTimeoutMs = violated ? TERMINATE_AFTER_VIOLATION_MS : this.#limits.closeTimeoutMs;
+    const closeTimeoutMs = this.#violation === undefined ? this.#limits.closeTimeoutMs : TERMINATE_AFTER_VIOLATION_MS;
     const closed = await within(closeTimeoutMs, this.#socketClosed.promise);
     if (!closed) this.#webSocket.terminate();
     await this.#socketClosed.promise;
+  }
+
+  /** Megabytes can lie in the kernel's buffers for a client that reads slowly: its pong says that it has read them. */
+  async #deliver(): Promise<void> {
+    const delivered = new Promise(resolve => this.#webSocket.once('pong', resolve));
+    this.#webSocket.ping();
+    this.#webSocket.close(NORMAL_CLOSURE);
+    await within(this.#limits.deliveryTimeoutMs, Promise.race([delivered, this.#socketClosed.promise]));
   }
 
   #sink(channel: Channel): OutputSink {
@@ -217,8 +223,9 @@ class WebSocketConnection implements RemoteCommandConnection {
     this.#webSocket.pong(data, false, () => (this.#unsentPongs -= 1));
   }
 
+  /** Its end is a Status like any other, and a close frame that says the same to whoever does not read Statuses. */
   #violated(closeCode: number, why: string): void {
-    this.#webSocket.close(closeCode, why);
+    this.#violation ??= { closeCode, why };
     this.#abort(new SessionEnded('protocol_error', why));
   }
 

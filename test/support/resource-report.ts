@@ -1,8 +1,8 @@
 import { createHook } from 'node:async_hooks';
 import { createServer } from 'node:net';
 
-// Loaded into a daemon by `--import`, so that a test can ask from outside how many timers it has: whoever connects to the
-// Unix socket at EXECLET_TEST_RESOURCE_REPORT is sent one line of JSON. The ordinary way, process.getActiveResourcesInfo(),
+// Loaded into a daemon by `--import`, so that a test can ask from outside how many timers it has, and have its garbage collected
+// by then (with --expose-gc): whoever connects to the Unix socket at EXECLET_TEST_RESOURCE_REPORT is sent one line of JSON. The ordinary way, process.getActiveResourcesInfo(),
 // leaves out the timers that do not keep a process alive, and they leak as well as any other.
 
 const path = process.env.EXECLET_TEST_RESOURCE_REPORT;
@@ -19,6 +19,7 @@ createHook({
 
 createServer(socket => {
   socket.on('error', () => undefined);
+  globalThis.gc?.();
   // Closed on this side at once: until the other side is seen to close it would count as one of the daemon's.
   socket.end(`${JSON.stringify({ timers: timers.size })}\n`, () => socket.destroy());
 })
