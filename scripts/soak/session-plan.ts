@@ -153,7 +153,7 @@ export function planHello(protocol: SoakProtocol): SessionPlan {
 
 type Drawn = Pick<SessionPlan, 'command' | 'expected'> & Partial<SessionPlan>;
 
-const DETACH_KEY = 0x1e; // ctrl-^
+const DETACH_KEYS: readonly (number | undefined)[] = [0x1e, 0x1f]; // ctrl-^, ctrl-_
 const NOTHING = Buffer.alloc(0);
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -277,8 +277,9 @@ class Draw {
     }
     const exitCode = this.#anyExitCode();
     const slice = this.#slice(this.#size(64 * KIB));
-    // The Engine keeps the first of its detach keys back until another key follows (docker/engine.ts), so none may come last.
-    while (slice.bytes.at(-1) === DETACH_KEY) slice.bytes = slice.bytes.subarray(0, -1);
+    // The Engine keeps the beginning of its detach keys back until another key follows (docker/engine.ts), so none may come last.
+    while (slice.bytes.length > 0 && DETACH_KEYS.includes(slice.bytes.at(-1)))
+      slice.bytes = slice.bytes.subarray(0, -1);
     const exit = { end: 'exit', exitCode, stderr: NOTHING } as const;
     if (act === 'output') {
       const command = sh(`stty -opost; ${this.#print(slice)}; exit ${exitCode}`);

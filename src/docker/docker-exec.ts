@@ -133,7 +133,14 @@ export class DockerExecHandler implements ExecHandler {
       sizes.follow(size => this.#resize(id, size, over.signal));
       await relay.run();
       const patienceMs = relay.sawExit ? RUNNING_AFTER_EXIT_MS : RUNNING_AFTER_OUTPUT_MS;
-      return await reasoned(signal, 'end', this.#exitStatus(exec, guard, patienceMs));
+      const status = await reasoned(signal, 'end', this.#exitStatus(exec, guard, patienceMs));
+      if (status.source === 'inspect' && relay.mayLackTail) {
+        throw new SessionEnded(
+          'output_lost',
+          "the end of the output may be lost: nobody saw the command's exit in time",
+        );
+      }
+      return status;
     } finally {
       over.abort();
       watch.stop();

@@ -7,6 +7,8 @@ import { keepReadingAfterBrokenPipe } from './broken-pipe.ts';
 
 /** The newest API we were written against; an older Engine is spoken to in its own newest. */
 const NEWEST_API_VERSION = '1.51';
+/** After the time that the Engine has for an answer. */
+const CUT_OFF_ANSWER_MS = 1_000;
 /** ConsoleSize of exec create and start. */
 const CONSOLE_SIZE_SINCE = '1.42';
 
@@ -185,11 +187,17 @@ export class Engine {
     }
   }
 
+  /** docker-modem never settles an answer whose body is cut off, so each has a deadline here too, behind the client's own. */
   async #call<T>(answer: Promise<T>): Promise<T> {
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const deadlineMs = this.#timeoutMs + CUT_OFF_ANSWER_MS;
+    const timer = setTimeout(() => reject(new Error(`no whole answer within ${deadlineMs} ms`)), deadlineMs);
     try {
-      return await answer;
+      return await Promise.race([answer, late]);
     } catch (cause) {
       throw this.#translate(cause);
+    } finally {
+      clearTimeout(timer);
     }
   }
 

@@ -108,7 +108,9 @@ export class ExitWatch {
       return undefined;
     }
     const process = engine.local ? HostProcess.find(pid, containerId) : undefined;
-    if (process !== undefined) return { intervalMs: PROC_INTERVAL_MS, exited: () => Promise.resolve(process.exited) };
+    if (process !== undefined) {
+      return { intervalMs: PROC_INTERVAL_MS, exited: () => new Promise(resolve => resolve(process.exited)) };
+    }
     // Of another pid namespace, of another host, or gone since: the Engine's list tells.
     const exited = async (): Promise<boolean> => !(await engine.listPids(containerId, signal)).includes(pid);
     return { intervalMs: TOP_INTERVAL_MS, exited };

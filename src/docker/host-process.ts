@@ -16,14 +16,14 @@ export class HostProcess {
     this.#startTime = startTime;
   }
 
-  /** The process of that pid if it is seen here and belongs to the container; undefined where it has ended or is not ours. */
+  /** The process of that pid if it is seen here and belongs to the container; undefined where it has ended or is not ours. @throws where it cannot be read */
   static find(pid: number, containerId: string): HostProcess | undefined {
     const stat = readStat(pid);
     if (stat === undefined || stat.exited || !readProc(pid, 'cgroup')?.includes(containerId)) return undefined;
     return new HostProcess(pid, stat.startTime);
   }
 
-  /** Whether it has ended; one that nobody has waited for yet has. Two small reads, some microseconds. */
+  /** Whether it has ended; one that nobody has waited for yet has. A small read, some microseconds. @throws where it cannot be read */
   get exited(): boolean {
     const stat = readStat(this.#pid);
     return stat === undefined || stat.exited || stat.startTime !== this.#startTime;
@@ -44,7 +44,9 @@ function readStat(pid: number): { exited: boolean; startTime: string } | undefin
 function readProc(pid: number, file: 'stat' | 'cgroup'): string | undefined {
   try {
     return readFileSync(`/proc/${pid}/${file}`, 'utf8');
-  } catch {
-    return undefined; // ENOENT, or ESRCH from a process that ends while it is read: either way it is not there
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ESRCH') return undefined; // ESRCH: it ended while it was read
+    throw cause; // EMFILE, for one, says nothing about the process
   }
 }

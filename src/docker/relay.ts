@@ -9,6 +9,8 @@ import type { Tail } from './tail-budget.ts';
 /** The Engine drops what nobody has read so long after the command's exit (moby, `ProcessEvent`); less what our timers may be late. */
 const ENGINE_KEEPS_TAIL_MS = 1_900;
 
+/** A timer that fires so late says that the process, or its machine, was not running. */
+const STOOD_STILL_MS = 100;
 /** What a write that waits costs beside its bytes: a client may send its input byte by byte. */
 const WRITE_COST_BYTES = 256;
 
@@ -55,6 +57,7 @@ export class Relay {
   #drainTimer: NodeJS.Timeout | undefined;
   #cutByUs = false;
   #over = false;
+  #unseenAtEndMs = 0;
 
   constructor(options: RelayOptions) {
     this.#options = options;
@@ -74,7 +77,10 @@ export class Relay {
     const broken = (cause: Error): void => reject(new SessionEnded('engine_gone', cause.message, { cause }));
 
     engine.on('data', (chunk: Buffer) => this.#take(chunk));
-    engine.on('end', () => resolve(undefined));
+    engine.on('end', () => {
+      this.#unseenAtEndMs = watch.unseenMs;
+      resolve(undefined);
+    });
     engine.on('error', cause => (resetKeepsOutput && isBrokenPipe(cause) ? resolve(undefined) : broken(cause)));
     engine.on('close', () => broken(new Error('the Engine closed the connection of the exec')));
     // Stays after the end: the tail is the client's until it has taken it, or is gone.
@@ -104,6 +110,11 @@ export class Relay {
   /** Whether the exit was known before the output had ended. */
   get sawExit(): boolean {
     return this.#exitedAt !== undefined;
+  }
+
+  /** Whether the output has ended so long after the command was last seen alive that the Engine may have dropped a part. */
+  get mayLackTail(): boolean {
+    return !this.sawExit && this.#unseenAtEndMs >= ENGINE_KEEPS_TAIL_MS;
   }
 
   /** Whoever learns that the command has exited says so, in any order and more than once; after the output's end it means nothing. */
@@ -146,10 +157,14 @@ export class Relay {
 
   /** After the exit the Engine ends the output when every process that holds it has gone, some versions 2 s after the exit. */
   #awaitEnd(ms: number): void {
+    const due = performance.now() + ms;
     this.#drainTimer = setTimeout(() => {
       const { quietMs, limitMs } = this.#options.drain;
       const now = performance.now();
-      const left = Math.min(this.#lastOutputAt + quietMs, (this.#exitedAt ?? now) + limitMs) - now;
+      const limit = (this.#exitedAt ?? now) + limitMs - now;
+      const quiet = this.#lastOutputAt + quietMs - now;
+      // Where this process stood still, output may have come that it has not read yet.
+      const left = Math.min(limit, now - due > STOOD_STILL_MS ? quietMs : quiet);
       if (left > 0) {
         this.#awaitEnd(left);
         return;
