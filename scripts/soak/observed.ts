@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
+import { reset } from '../../test/support/reset.ts';
 import type { Input, Reset, SessionPlan } from './session-plan.ts';
 
 /** What became of one session, as its client saw it. */
@@ -110,7 +111,7 @@ export async function* inputChunks(
 
 /** Goes away without a farewell. */
 export function leave(socket: Socket | Duplex, { hard }: Reset): void {
-  if (hard && 'resetAndDestroy' in socket) socket.resetAndDestroy();
+  if (hard) reset(socket);
   else socket.destroy();
 }
 

@@ -104,6 +104,7 @@ export class DockerExecHandler implements ExecHandler {
       'start',
       unlessAborted(signal, started, late => late.destroy()),
     );
+    streams.started();
     const over = new AbortController(); // ends the helpers of this exec with it
     const guard = new StartFailureGuard({
       client: streams.stdout,

@@ -52,6 +52,8 @@ export interface ExecStreams {
   /** Never present with a TTY. */
   readonly stderr?: OutputSink;
   readonly resize?: ResizeSource;
+  /** The Engine has started the command. Called at most once, before any output. */
+  started(): void;
   /**
    * The one listener that is called whenever nothing waits in memory any more after a sink has answered false: the kernel has
    * taken everything, or the connection has closed. Also after the session's end.

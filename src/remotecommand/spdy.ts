@@ -86,6 +86,7 @@ class SpdyRemoteCommand implements RemoteCommandConnection {
       ...(stdout && { stdout: sink(stdout) }),
       ...(stderr && { stderr: sink(stderr) }),
       ...(this.#expected.has('resize') && { resize: this.#sizes }),
+      started: () => undefined, // SPDY has no word for it
       onDrain: listener => {
         this.#drained = listener;
       },

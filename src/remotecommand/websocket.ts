@@ -116,6 +116,7 @@ class WebSocketConnection implements RemoteCommandConnection {
   readonly #wanted: WantedStreams;
   #drained: () => void = () => undefined;
   #unsentPongs = 0;
+  #announced = false;
   /** How the peer broke the protocol, where it did. */
   #violation: { readonly closeCode: number; readonly why: string } | undefined;
 
@@ -136,6 +137,7 @@ class WebSocketConnection implements RemoteCommandConnection {
       ...(wanted.stdout && { stdout: this.#sink(CHANNEL.stdout) }),
       ...(wanted.stderr && { stderr: this.#sink(CHANNEL.stderr) }),
       ...(wanted.tty && { resize: this.#sizes }),
+      started: () => this.#announce(),
       onDrain: listener => {
         this.#drained = listener;
       },
@@ -150,13 +152,12 @@ class WebSocketConnection implements RemoteCommandConnection {
       this.#drained();
       this.#socketClosed.resolve(undefined);
     });
-    // "The connection is up", as the kubelet says it: an empty payload on the lowest output that was asked for.
-    this.#send(wanted.stdout ? CHANNEL.stdout : wanted.stderr ? CHANNEL.stderr : CHANNEL.error, EMPTY);
   }
 
   async finish(outcome: ExecOutcome): Promise<void> {
     this.#stdin.discard(); // unread input at close time would make the kernel reset the connection and drop output
     if (this.#webSocket.readyState === WebSocket.OPEN) {
+      this.#announce(); // of a command that did not start
       // An empty payload where the subprotocol has nothing to say on success: Kubernetes sends such messages too.
       this.#webSocket.send(this.#encode(CHANNEL.error, encodeStatus(outcome, this.#protocol)));
       if (this.#violation !== undefined) this.#webSocket.close(this.#violation.closeCode, this.#violation.why);
@@ -174,6 +175,18 @@ class WebSocketConnection implements RemoteCommandConnection {
     this.#webSocket.ping();
     this.#webSocket.close(NORMAL_CLOSURE);
     await within(this.#limits.deliveryTimeoutMs, Promise.race([delivered, this.#socketClosed.promise]));
+  }
+
+  /**
+   * "The connection is up", as the kubelet says it: an empty payload on the lowest output that was asked for. The kubelet says so right
+   * after the 101; we when the command has started, since kubectl 1.29 prints `Unknown stream id 1, discarding message` about a message
+   * that comes before it has set up its streams.
+   */
+  #announce(): void {
+    if (this.#announced) return;
+    this.#announced = true;
+    const { stdout, stderr } = this.#wanted;
+    this.#send(stdout ? CHANNEL.stdout : stderr ? CHANNEL.stderr : CHANNEL.error, EMPTY);
   }
 
   #sink(channel: Channel): OutputSink {

@@ -10,6 +10,7 @@ import { gateSize, times } from '../support/gates.ts';
 import { Random } from '../support/random.ts';
 import { execPath, rawExec, TRANSPORTS, type Transport } from '../support/raw-exec.ts';
 import { SPDY_STREAMS, upgradeRequest } from '../support/raw-upgrade.ts';
+import { reset } from '../support/reset.ts';
 import { serveWeb } from '../support/served.ts';
 import { dataFrame } from '../support/spdy-client.ts';
 
@@ -149,7 +150,7 @@ class LeavingClient {
     if (how === 'by FIN') this.#socket.end();
     else {
       if (how === 'by half a frame and RST') this.#write(this.#input(MESSAGE).subarray(0, 1 + random.below(1_000)));
-      this.#socket.resetAndDestroy();
+      reset(this.#socket);
     }
     await this.#closed; // after our FIN when the daemon has closed too
   }

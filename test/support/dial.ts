@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { connect as connectTcp, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
+import { reset } from './reset.ts';
 
 /** Where a server listens on the loopback address. */
 export interface Endpoint {
@@ -13,7 +14,6 @@ export interface Endpoint {
 /** A connection, and the way to break it off. */
 export interface Dialled {
   readonly socket: Socket;
-  /** Sends a TCP RST and forgets what was under way, as a client does that crashes. */
   readonly reset: () => void;
 }
 
@@ -22,8 +22,8 @@ export async function dial({ port, host = '127.0.0.1', ca }: Endpoint): Promise<
   const tcp = connectTcp({ host, port });
   await once(tcp, 'connect');
   tcp.setNoDelay(true);
-  if (ca === undefined) return { socket: tcp, reset: () => tcp.resetAndDestroy() };
+  if (ca === undefined) return { socket: tcp, reset: () => reset(tcp) };
   const tls = connectTls({ socket: tcp, host, ca });
   await once(tls, 'secureConnect');
-  return { socket: tls, reset: () => tcp.resetAndDestroy() };
+  return { socket: tls, reset: () => reset(tcp) };
 }
