@@ -117,6 +117,7 @@ async function soak(testEngine: TestEngine, reportSocket: string): Promise<Findi
     },
     keptExecs: kept,
     rssKib: { before: before.rssKib, most: Math.max(...samples.map(({ rssKib }) => rssKib)), after: after.rssKib },
+    usedKib: { before: before.usedKib, most: Math.max(...samples.map(({ usedKib }) => usedKib)), after: after.usedKib },
     daemonErrors,
   };
   return { ...found, failures: failuresOf(found) };
@@ -164,7 +165,7 @@ function progress(latest: Sample | undefined): void {
   const { sessions, bytesRelayed, mismatches } = tally.counts();
   note(
     `${sessions} sessions, ${(bytesRelayed / 1e6).toFixed(0)} MB relayed, ${mismatches} mismatches, ` +
-      `daemon RSS ${latest?.rssKib ?? 0} KiB, ${latest?.fds ?? 0} fds, ${latest?.timers ?? 0} timers`,
+      `daemon RSS ${latest?.rssKib ?? 0} KiB, ${latest?.usedKib ?? 0} in use, ${latest?.fds ?? 0} fds, ${latest?.timers ?? 0} timers`,
   );
 }
 

@@ -10,6 +10,8 @@ import { CHECKOUT } from '../../test/support/checkout.ts';
 /** What the daemon holds at one moment. */
 export interface Usage {
   readonly rssKib: number;
+  /** What the JavaScript of the daemon can still reach, its buffers included. */
+  readonly usedKib: number;
   readonly fds: number;
   readonly sockets: number;
   /** Those that do not keep the process alive too. */
@@ -25,7 +27,7 @@ export interface Sample extends Usage {
 const QUIET_READINGS = 12;
 const QUIET_INTERVAL_MS = 500;
 
-const report = z.object({ timers: z.int() });
+const report = z.object({ timers: z.int(), usedBytes: z.int() });
 
 /** The environment that makes a daemon answer at `socketPath` (test/support/resource-report.ts). */
 export function reportingEnv(socketPath: string): Record<string, string> {
@@ -34,20 +36,20 @@ export function reportingEnv(socketPath: string): Record<string, string> {
 }
 
 /**
- * File descriptors and sockets, and memory without garbage, as the kernel counts them; timers as the daemon does.
- *
- * V8 takes memory for garbage as long as there is some, hundreds of MiB of it: only what is left without says anything.
+ * File descriptors and sockets, and resident memory, as the kernel counts them; timers and the memory in use as the daemon does, when
+ * its garbage has been collected.
  */
 export async function readUsage(pid: number, socketPath: string): Promise<Usage> {
   const names = await readdir(`/proc/${pid}/fd`); // before the question, whose connection would be counted
   const targets = await Promise.all(names.map(name => readlink(`/proc/${pid}/fd/${name}`).catch(() => ''))); // closed meanwhile
   const socket = connect(socketPath);
-  const { timers } = report.parse(await json(socket));
+  const { timers, usedBytes } = report.parse(await json(socket));
   socket.destroy();
   if (!socket.closed) await once(socket, 'close');
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
   return {
     rssKib: Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]),
+    usedKib: Math.round(usedBytes / 1024),
     fds: names.length,
     sockets: targets.filter(target => target.startsWith('socket:')).length,
     timers,
@@ -66,6 +68,7 @@ export async function readQuietUsage(pid: number, socketPath: string, of: 'most'
     const next = await readUsage(pid, socketPath);
     usage = {
       rssKib: next.rssKib,
+      usedKib: extreme(usage.usedKib, next.usedKib),
       fds: extreme(usage.fds, next.fds),
       sockets: extreme(usage.sockets, next.sockets),
       timers: extreme(usage.timers, next.timers),

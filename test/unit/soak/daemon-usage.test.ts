@@ -4,7 +4,7 @@ import { slopePerMinute, type Sample } from '../../../scripts/soak/daemon-usage.
 import { slopesOf } from '../../../scripts/soak/summary.ts';
 
 function sample(minutes: number, rssKib: number): Sample {
-  return { minutes, rssKib, fds: 0, sockets: 0, timers: 0 };
+  return { minutes, rssKib, usedKib: rssKib, fds: 0, sockets: 0, timers: 0 };
 }
 
 test('the slope is that of the line through the points, whatever lies around it', () => {
@@ -27,5 +27,5 @@ test('the slope is that of the line through the points, whatever lies around it'
 test('the first fifth of a run is its warm-up, and not in the slope', () => {
   const minutes = Array.from({ length: 11 }, (_, index) => index);
   const samples = minutes.map(minute => sample(minute, minute < 2 ? 0 : 5000));
-  assert.equal(slopesOf(samples, 10).rssKib, 0);
+  assert.equal(slopesOf(samples, 10).usedKib, 0);
 });
