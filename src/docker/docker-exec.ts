@@ -8,7 +8,7 @@ import type { Engine, ExecState } from './engine.ts';
 import type { ExecExits, ExpectedExit } from './exec-exits.ts';
 import { ExitWatch } from './exit-watch.ts';
 import { Relay, type DrainLimits } from './relay.ts';
-import { StartFailureGuard } from './start-failure.ts';
+import { StartFailureGuard, tellsOfContainerEnd } from './start-failure.ts';
 import type { TailBudget } from './tail-budget.ts';
 
 /** `exec_die` follows the stream's end by about half a millisecond; an inspection costs more than this wait saves. */
@@ -186,7 +186,7 @@ export class DockerExecHandler implements ExecHandler {
       const state = await this.#options.engine.inspectExec(id, signal);
       if (neverStarted(state)) {
         const text = guard.text === '' ? `the command could not be started (exit code ${state.exitCode})` : guard.text;
-        throw new SessionEnded(/stopped state|not running/.test(text) ? 'container_gone' : 'start_failed', text);
+        throw new SessionEnded(tellsOfContainerEnd(text) ? 'container_gone' : 'start_failed', text);
       }
       const { running, exitCode } = state;
       if (!running && exitCode !== null && exitCode >= 0 && exitCode <= 255) return { exitCode, source: 'inspect' };

@@ -1,10 +1,33 @@
 import type { OutputSink } from '../exec/connection.ts';
 
 /**
- * How the message begins that dockerd writes on stdout when it could not start a command (20.10 to 28): the runtime's, or
- * containerd's for a container that stopped in between (`cannot exec in a stopped state: unknown`).
+ * How the message begins that dockerd writes on stdout when it could not start a command (20.10 to 28): the OCI runtime's, that of
+ * containerd's shim for a container that ends at that moment (`cannot exec in a stopped state: unknown`, `ttrpc: closed:
+ * unknown`), or that of the way there. Other programs may begin alike: that costs them one inspection.
  */
-const START_FAILURES = ['OCI runtime exec failed: ', 'cannot exec in a '].map(text => Buffer.from(text));
+export const START_FAILURES: readonly string[] = [
+  'OCI runtime exec failed: ',
+  'cannot exec in a ',
+  'cannot start a ',
+  'connection error: ',
+  'context canceled',
+  'context deadline exceeded',
+  'failed to open ',
+  'failed to retrieve OCI ',
+  'failed to start ',
+  'task ',
+  'transport is closing',
+  'ttrpc: ',
+];
+const BEGINNINGS = START_FAILURES.map(text => Buffer.from(text));
+/** Those among them that tell of a container that has ended. */
+const CONTAINER_ENDED = /stopped state|stopped process|deleted state|not running|^ttrpc: closed|^task .* not found/;
+
+/** Whether a start failed because the container ended, by its text. */
+export function tellsOfContainerEnd(text: string): boolean {
+  return CONTAINER_ENDED.test(text);
+}
+
 /** The runtime's message holds the command's name and little else. */
 const MAX_HELD_BYTES = 16 * 1024;
 
@@ -31,7 +54,7 @@ export class StartFailureGuard implements OutputSink {
     const suspected = this.suspected;
     this.#held = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk]);
     const held = this.#held;
-    if (!START_FAILURES.some(failure => beginAlike(held, failure)) || held.length > MAX_HELD_BYTES)
+    if (!BEGINNINGS.some(beginning => beginAlike(held, beginning)) || held.length > MAX_HELD_BYTES)
       return this.release();
     if (!suspected) this.#onSuspicion();
     return true;

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
-import { StartFailureGuard } from '../../../src/docker/start-failure.ts';
+import { START_FAILURES, StartFailureGuard } from '../../../src/docker/start-failure.ts';
 import { sameForEverySplit, type FuzzTarget } from '../target.ts';
 
-const BEGINNINGS = ['OCI runtime exec failed: ', 'cannot exec in a '];
 const MAX_HELD_BYTES = 16 * 1024;
 
 /** Output reaches the client whole and in order, however it is cut, and is held back only while it looks like the message. */
@@ -10,7 +9,7 @@ export const startFailure: FuzzTarget = {
   name: 'start-failure',
   sources: ['docker/start-failure.ts'],
   tokens: [
-    ...BEGINNINGS,
+    ...START_FAILURES,
     'OCI',
     ' runtime',
     ' exec failed:',
@@ -37,7 +36,7 @@ export const startFailure: FuzzTarget = {
       return before;
     });
     const said = input.toString('latin1');
-    const alike = BEGINNINGS.some(beginning => said.startsWith(beginning) || beginning.startsWith(said));
+    const alike = START_FAILURES.some(beginning => said.startsWith(beginning) || beginning.startsWith(said));
     const held = alike && input.length <= MAX_HELD_BYTES;
     assert.deepEqual(delivered, held ? Buffer.alloc(0) : input);
     assert.equal(text, held ? input.toString().trim() : '');

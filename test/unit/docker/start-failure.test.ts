@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { StartFailureGuard } from '../../../src/docker/start-failure.ts';
+import { StartFailureGuard, tellsOfContainerEnd } from '../../../src/docker/start-failure.ts';
 
 function guarded(): { guard: StartFailureGuard; client: () => string; suspicions: () => number } {
   let text = '';
@@ -38,6 +38,20 @@ test('the message for a container that stopped in between is held back as well',
   for (const piece of ['can', 'not exec in a ', 'stopped state: unknown\r\n']) guard.write(Buffer.from(piece));
   assert.equal(client(), '');
   assert.equal(guard.text, 'cannot exec in a stopped state: unknown');
+});
+
+test('so is what is said of a container that ends at the moment of the start, and it tells of that', () => {
+  for (const text of [
+    'ttrpc: closed: unknown',
+    'cannot exec in a stopped state: unknown',
+    'task 0123abcd not found: not found',
+  ]) {
+    const { guard, client } = guarded();
+    guard.write(Buffer.from(`${text}\r\n`));
+    assert.equal(client(), '', text);
+    assert.equal(tellsOfContainerEnd(guard.text), true, text);
+  }
+  assert.equal(tellsOfContainerEnd('OCI runtime exec failed: exec failed: no such file or directory'), false);
 });
 
 test('a program that prints the same words gets them delivered, and all that follows', () => {
