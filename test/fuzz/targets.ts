@@ -1,5 +1,6 @@
 import type { FuzzTarget } from './target.ts';
 import { accept } from './targets/accept.ts';
+import { glob, rules, tokenFile } from './targets/access.ts';
 import { channel } from './targets/channel.ts';
 import { execStatus, kubeconfig, refusal } from './targets/client.ts';
 import { duration, endpoint, settings } from './targets/config.ts';
@@ -45,4 +46,7 @@ export const TARGETS: readonly FuzzTarget[] = [
   duration,
   endpoint,
   settings,
+  glob,
+  rules,
+  tokenFile,
 ];
