@@ -17,7 +17,10 @@ COPY --from=build /app/package.json ./
 COPY --from=build /app/node_modules node_modules
 COPY --from=build /app/dist dist
 COPY LICENSE ./
-# Run it with --network host, since it listens on loopback, and with the Engine's socket:
+# With nothing set it listens on loopback, so on the host's network; and it needs the Engine's socket:
 #   docker run --network host --volume /var/run/docker.sock:/var/run/docker.sock IMAGE serve
+# On the network (docs/access.md), with a volume that keeps the certificate it makes:
+#   docker run --publish 10350:10350 --volume /var/run/docker.sock:/var/run/docker.sock --volume execlet:/var/lib/execlet \
+#     --volume /etc/execlet:/etc/execlet:ro IMAGE serve --config /etc/execlet/execlet.yaml
 ENTRYPOINT ["node", "/app/dist/bin.js"]
 CMD ["serve"]

@@ -1,4 +1,7 @@
+import { isLoopback, isOpen, usesTls } from './config/access-settings.ts';
 import type { Settings } from './config/schema.ts';
+import { orSettingsError } from './config/settings-error.ts';
+import { openAccess, reportReload, type Access } from './daemon-access.ts';
 import { ContainerWatch } from './docker/container-watch.ts';
 import { DockerExecHandler } from './docker/docker-exec.ts';
 import { Engine } from './docker/engine.ts';
@@ -7,12 +10,17 @@ import { TailBudget } from './docker/tail-budget.ts';
 import { ExecletError } from './errors.ts';
 import { SessionEnded } from './exec/end-reason.ts';
 import { HandlerRegistry } from './exec/handler-registry.ts';
+import { SessionLog } from './exec/session-log.ts';
 import { SessionTable } from './exec/session-table.ts';
+import { DEFAULT_CERT_DIR } from './files/cert-dir.ts';
 import { createKubeApi } from './kubeapi/router.ts';
 import type { Logger } from './log.ts';
+import { createMetrics, type Metrics } from './metrics.ts';
 import { WebSocketAcceptor } from './remotecommand/websocket.ts';
+import { Refusals } from './server/refusals.ts';
 import { createRoutes } from './server/routes.ts';
 import { listen } from './server/server.ts';
+import { TlsCredentials } from './server/tls.ts';
 import { ExecService } from './server/upgrade.ts';
 import { within } from './within.ts';
 
@@ -32,6 +40,8 @@ const STOP_TIMEOUT_MS = 10_000;
 export interface Daemon {
   readonly address: string;
   readonly port: number;
+  /** For SIGHUP: reads every file again that is read when it changes, and opens the session log anew. Never rejects. */
+  reload(): Promise<void>;
   /** Accepts nothing new, ends every session with a Status, and resolves when all is closed. */
   stop(): Promise<void>;
 }
@@ -39,9 +49,22 @@ export interface Daemon {
 /**
  * Puts the parts together and listens. The Engine need not answer yet: it is waited for.
  *
- * Rejects with the listen error (EADDRINUSE, EACCES …), or when a TLS file cannot be used.
+ * Rejects with the listen error (EADDRINUSE, EACCES …), or with one line for a file that cannot be used.
  */
 export async function startDaemon({ settings, log }: { settings: Settings; log: Logger }): Promise<Daemon> {
+  const metrics = createMetrics();
+  let tls: TlsCredentials | undefined; // a CA file may change before there is any
+  const access = await openAccess({
+    settings,
+    metrics,
+    log,
+    onClientAuthorities: () => tls?.setClientAuthorities(access.clientAuthorities()),
+  });
+  if (usesTls(settings)) {
+    tls = await openTls({ settings, access, metrics, log });
+    tls.setClientAuthorities(access.clientAuthorities()); // what has changed meanwhile
+  }
+  const sessionLog = await openSessionLog({ settings, metrics, log });
   const engine = new Engine({ endpoint: settings.dockerEndpoint, timeoutMs: settings.engineTimeoutMs });
   const exits = new ExecExits();
   const tails = new TailBudget(TAIL_LIMITS);
@@ -71,8 +94,14 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
     const problem = stopping ? 'the daemon is stopping' : engineProblem();
     if (problem !== undefined) throw new ExecletError('RuntimeUnavailable', problem);
   };
+  const refusals = new Refusals({
+    log,
+    sessionLog,
+    rejected: (stage, code) => metrics.rejected.inc({ stage, code }),
+  });
   const sessions = new SessionTable();
   const exec = new ExecService({
+    access: access.control,
     registry,
     sessions,
     webSockets: new WebSocketAcceptor({ closeTimeoutMs: DELIVERY_TIMEOUT_MS + CLOSE_TIMEOUT_MS }),
@@ -83,38 +112,100 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
       closeTimeoutMs: CLOSE_TIMEOUT_MS,
     },
     checkServing,
+    refusals,
+    sessionLog,
     log,
   });
   const routes = createRoutes({
+    access: access.control,
     exec,
+    refusals,
+    scrape: async () => ({ contentType: metrics.registry.contentType, text: await metrics.registry.metrics() }),
     kubeApi: createKubeApi({ registry, nodeName: settings.nodeName, checkServing }),
     readiness: [
       { name: 'engine', problem: engineProblem },
       { name: 'stopping', problem: () => (stopping ? 'the daemon is stopping' : undefined) },
     ],
   });
-  const { address, port, tlsCertFile: certFile, tlsPrivateKeyFile: keyFile } = settings;
-  const tls = certFile === undefined || keyFile === undefined ? undefined : { certFile, keyFile };
-  const server = await listen({ address, port, tls, routes, exec });
-  log.warn(
-    'no authentication: every user and process that can reach this address may run commands in every container',
-    {
-      address: server.address,
-      port: server.port,
-    },
-  );
+  const { address, port } = settings;
+  const server = await listen({ address, port, loopbackOnly: isLoopback(address), tls, routes, exec });
+  if (isOpen(settings)) {
+    log.warn(
+      'no authentication: every user and process that can reach this address may run commands in every container',
+      { address: server.address, port: server.port },
+    );
+  }
   // Whoever waits for the ready line finds the containers there, where the Engine answers at all.
   await within(FIRST_LIST_TIMEOUT_MS, watch.start());
 
   return {
     address: server.address,
     port: server.port,
+    reload: async () => {
+      await Promise.all([access.reload(), tls?.reloadNow(), sessionLog?.reopen()]);
+    },
     stop: async () => {
       stopping = true;
       server.close();
       await within(STOP_TIMEOUT_MS, sessions.endAll(new SessionEnded('drain', 'execlet is stopping')));
       server.destroy();
       watch.stop();
+      tls?.close();
+      access.close();
+      await sessionLog?.close();
     },
   };
+}
+
+interface PartOptions {
+  readonly settings: Settings;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+}
+
+async function openTls({ settings, access, metrics, log }: PartOptions & { access: Access }): Promise<TlsCredentials> {
+  const { tlsCertFile: certFile, tlsPrivateKeyFile: keyFile, certDir = DEFAULT_CERT_DIR, nodeName, address } = settings;
+  let tls: TlsCredentials | undefined = undefined; // its files are watched from the first look on
+  const tell = (): void => {
+    if (tls === undefined) return;
+    metrics.certificateExpiry.set(tls.certificate.expiresAt.getTime() / 1_000);
+    const problem = tls.validityProblem();
+    if (problem !== undefined) log.warn('the certificate is not valid', { problem });
+  };
+  const opened = TlsCredentials.open({
+    source: certFile === undefined || keyFile === undefined ? { certDir, nodeName, address } : { certFile, keyFile },
+    minVersion: settings.tlsMinVersion,
+    ciphers: settings.tlsCipherSuites,
+    clientAuthorities: access.clientAuthorities(),
+    onReload: (result, error) => {
+      reportReload({ metrics, log }, 'tls_certificate', result, error);
+      tell();
+    },
+  });
+  tls = await orSettingsError(certFile === undefined ? '--cert-dir' : '--tls-cert-file', opened);
+  tell();
+  if (tls.selfSigned) {
+    log.warn(
+      'serving a self-signed certificate: clients must be given it to trust, or a certificate of a CA they know',
+      {
+        certDir,
+        fingerprint: tls.certificate.fingerprint256,
+      },
+    );
+  }
+  return tls;
+}
+
+async function openSessionLog({ settings, metrics, log }: PartOptions): Promise<SessionLog | undefined> {
+  const { sessionLog: target, sessionLogFailure: failure, sessionLogRedact: redact = [] } = settings;
+  if (target === undefined) return undefined;
+  const opened = SessionLog.open({
+    target,
+    failure,
+    redact,
+    onRecord: result => metrics.auditRecords.inc({ result }),
+    onProblem: error => log.error('the session log cannot be written', { error: error.message }),
+    onRecovered: () => log.info('the session log is written again'),
+  });
+  return orSettingsError('--session-log', opened);
 }

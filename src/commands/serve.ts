@@ -1,25 +1,27 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { loadSettings } from '../config/load.ts';
-import { SETTINGS, type Settings } from '../config/schema.ts';
+import type { Settings } from '../config/schema.ts';
+import { SettingsError } from '../config/settings-error.ts';
 import type { Daemon } from '../daemon.ts';
 import { createLogger, type Logger } from '../log.ts';
+import { addSettingFlags, type SettingFlags } from './setting-flags.ts';
 
 /** `execlet serve`: the daemon, until SIGTERM or SIGINT. */
 export function serveCommand(): Command {
-  const command = new Command('serve').description('run the daemon');
-  for (const { flag, placeholder, help, default: byDefault } of SETTINGS) {
-    command.option(`${flag} <${placeholder}>`, `${help} (default: ${byDefault})`);
-  }
-  return command.action(async () => serve(command.opts<Record<string, string>>()));
+  const command = addSettingFlags(new Command('serve').description('run the daemon'));
+  return command.action(async () => serve(command.opts<SettingFlags>()));
 }
 
-async function serve(flags: Readonly<Record<string, string>>): Promise<void> {
+async function serve(flags: SettingFlags): Promise<void> {
   const settings = loadSettings({ flags, env: process.env, readFile: path => readFileSync(path, 'utf8') });
   const log = createLogger({ level: settings.logLevel, format: settings.logFormat });
   exitOnUncaughtException(log);
   const stopAsked = stopSignal();
+  let reload = (): Promise<void> => Promise.resolve();
+  process.on('SIGHUP', () => void reload()); // from the beginning: it would end the process
   const daemon = await start(settings, log);
+  reload = () => daemon.reload();
   const { address, port } = daemon;
   process.stdout.write(`${JSON.stringify({ event: 'ready', address, port })}\n`);
   log.info('stopping', { signal: await stopAsked });
@@ -33,6 +35,7 @@ async function start(settings: Settings, log: Logger): Promise<Daemon> {
   try {
     return await startDaemon({ settings, log });
   } catch (cause) {
+    if (cause instanceof SettingsError) throw cause;
     throw new Error(startFailure(cause, settings), { cause });
   }
 }

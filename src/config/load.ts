@@ -2,6 +2,10 @@ import { hostname } from 'node:os';
 import { createSecureContext } from 'node:tls';
 import { parse as parseYaml, YAMLParseError } from 'yaml';
 import type { z } from 'zod';
+import { CertificateBundle } from '../access/certificate-bundle.ts';
+import { parseRules } from '../access/rules.ts';
+import { parseTokenFile } from '../access/token-file.ts';
+import { accessProblem } from './access-settings.ts';
 import { defaultEndpoint } from './endpoint.ts';
 import { flagOf, settingsSchema, type Settings } from './schema.ts';
 import { SettingsError } from './settings-error.ts';
@@ -9,12 +13,13 @@ import { SettingsError } from './settings-error.ts';
 /** Where settings come from. */
 export interface SettingsSources {
   /** As they were given, keys in camelCase; `config` names the file. */
-  readonly flags: Readonly<Record<string, string>>;
+  readonly flags: Readonly<Record<string, string | readonly string[]>>;
   readonly env: { readonly DOCKER_HOST?: string | undefined };
   /** The file's text. Throws as `fs.readFileSync` does. */
   readonly readFile: (path: string) => string;
 }
 
+type FileKey = 'clientCaFile' | 'requestheaderClientCaFile' | 'tokenAuthFile' | 'authorizationRulesFile';
 type Given = Readonly<Record<string, unknown>>;
 /** Where the person who set a key has to look: the flag, the file and its key, or the environment. */
 type PlaceOf = (key: string) => string;
@@ -25,8 +30,9 @@ type PlaceOf = (key: string) => string;
  * @throws {SettingsError} for the first thing that is wrong
  */
 export function loadSettings({ flags, env, readFile }: SettingsSources): Settings {
-  const { config = '', ...fromFlags } = flags;
-  const fromFile = flags.config === undefined ? {} : readSettingsFile(config, readFile);
+  const { config: given, ...fromFlags } = flags;
+  const config = String(given ?? '');
+  const fromFile = given === undefined ? {} : readSettingsFile(config, readFile);
   const placeOf: PlaceOf = key => {
     if (Object.hasOwn(fromFlags, key)) return flagOf(key);
     if (Object.hasOwn(fromFile, key)) return `${config}: ${key}`;
@@ -39,8 +45,26 @@ export function loadSettings({ flags, env, readFile }: SettingsSources): Setting
     ...fromFlags,
   });
   if (!result.success) throw new SettingsError(describe(result.error, placeOf));
-  checkTlsFiles(result.data, placeOf, readFile);
-  return result.data;
+  const settings = result.data;
+  const wrong = accessProblem(settings);
+  if (wrong !== undefined) throw new SettingsError(`${placeOf(wrong.key)}: ${wrong.problem}`);
+  checkTlsFiles(settings, placeOf, readFile);
+  /** The daemon reads it itself, and again whenever it changes; this is for the message. */
+  const checkFile = (key: FileKey, parse: (text: string) => unknown): void => {
+    const path = settings[key];
+    if (path === undefined) return;
+    const text = readNamedFile(placeOf(key), path, readFile);
+    try {
+      parse(text);
+    } catch (cause) {
+      throw new SettingsError(`${placeOf(key)}: ${path}: ${messageOf(cause)}`, { cause });
+    }
+  };
+  checkFile('clientCaFile', text => new CertificateBundle(text));
+  checkFile('requestheaderClientCaFile', text => new CertificateBundle(text));
+  checkFile('tokenAuthFile', parseTokenFile);
+  checkFile('authorizationRulesFile', parseRules);
+  return settings;
 }
 
 /** The first issue, in one line. */

@@ -1,10 +1,18 @@
-import { isIP, isIPv4 } from 'node:net';
+import { isIP } from 'node:net';
 import { z } from 'zod';
+import type { AuthorizationResource } from '../access/authorization.ts';
+import { ANY_NAME } from '../access/front-proxy.ts';
+import { SESSION_LOG_FAILURES } from '../exec/session-log.ts';
+import { DEFAULT_CERT_DIR } from '../files/cert-dir.ts';
+import { parseRedactPattern } from '../exec/redaction.ts';
 import { LOG_FORMATS, LOG_LEVELS } from '../log.ts';
 import { parseDuration } from './duration.ts';
 import { parseEndpoint } from './endpoint.ts';
+import { parseCipherSuites, parseTlsVersion, TLS_VERSIONS } from './tls-names.ts';
 
 const NAMING_SCHEMES = ['kubernetes', 'compose', 'plain'] as const;
+const AUTHORIZATION_MODES = ['Webhook', 'Rules', 'AlwaysAllow'] as const;
+const AUTHORIZATION_RESOURCES = ['pods/exec', 'nodes/proxy'] as const satisfies readonly AuthorizationResource[];
 
 /** Node's timers hold no more than 2^31 - 1 ms, and fire at once for anything longer. */
 const MAX_DURATION_MS = 2 ** 31 - 1;
@@ -22,11 +30,7 @@ const ABOUT = z.registry<About>();
 
 const address = value('an IP address or localhost', given =>
   typeof given === 'string' && (isIP(given) !== 0 || given === 'localhost') ? given : undefined,
-).refine(isLoopback, {
-  error: ({ input }) =>
-    `${String(input)} is not a loopback address, and until execlet can authenticate its callers it listens only on ` +
-    '127.0.0.0/8, ::1 and localhost',
-});
+);
 
 const port = value('a port number from 0 to 65535', given => {
   const number = typeof given === 'string' && /^\d{1,5}$/.test(given) ? Number(given) : given;
@@ -44,6 +48,55 @@ const name = value('a name without spaces', given =>
 const file = value('the path of a file', given =>
   typeof given === 'string' && given !== '' && !given.includes('\0') ? given : undefined,
 );
+
+const directory = value('the path of a directory', given =>
+  typeof given === 'string' && given !== '' && !given.includes('\0') ? given : undefined,
+);
+
+/** Alone on the command line it is true; `--flag=false` takes it back, as with the kubelet. */
+const onOff = value('true or false', given => {
+  const text = typeof given === 'boolean' ? String(given) : given;
+  return text === 'true' ? true : text === 'false' ? false : undefined;
+});
+
+/** Names of HTTP headers, the most important first. */
+const headerNames = list('a list of header names', given => /^[!#$%&'*+.^_`|~\w-]+$/.test(given));
+
+const headerPrefix = value('the beginning of a header name', given =>
+  typeof given === 'string' && /^[!#$%&'*+.^_`|~\w-]+$/.test(given) ? given : undefined,
+);
+
+const origins = list(
+  'a list of origins, as browsers write them: https://HOST or https://HOST:PORT',
+  given => URL.canParse(given) && new URL(given).origin === given,
+);
+
+const names = list('a list of names', given => given !== '');
+
+/** As Node names it. */
+const tlsVersion = value(`one of ${TLS_VERSIONS.join(', ')}`, given =>
+  typeof given === 'string' ? parseTlsVersion(given) : undefined,
+);
+
+/** As OpenSSL wants them. */
+const cipherSuites = names.transform((suites, context) => {
+  const parsed = parseCipherSuites(suites);
+  if (!('problem' in parsed)) return parsed.ciphers;
+  context.addIssue(parsed.problem);
+  return z.NEVER;
+});
+
+/** Not split at commas, which regular expressions have of their own. */
+const patterns = z.unknown().transform((given, context): readonly RegExp[] => {
+  const texts: readonly unknown[] = Array.isArray(given) ? given : [given];
+  try {
+    return texts.map(text => parseRedactPattern(typeof text === 'string' ? text : ''));
+  } catch (cause) {
+    // The text itself is not repeated: it may hold what it is to hide.
+    context.addIssue(`must be regular expressions, and one is ${cause instanceof Error ? cause.message : 'none'}`);
+    return z.NEVER;
+  }
+});
 
 /** In milliseconds. */
 const duration = value('a duration from 1ms to 596h, written as 1m30s', given => {
@@ -64,7 +117,7 @@ const namingSchemes = value(`a list of ${NAMING_SCHEMES.join(', ')}, each at mos
 const settings = z.strictObject({
   address: setting(address, '127.0.0.1', {
     placeholder: 'IP',
-    help: 'address to listen on; a loopback address, until execlet can authenticate its callers',
+    help: 'address to listen on; any but loopback needs a way to authenticate callers, and --authorization-mode',
   }),
   port: setting(port, '10350', { placeholder: 'PORT', help: 'TCP port to listen on; 0 picks a free one' }),
   dockerEndpoint: describedAs(endpoint, {
@@ -104,20 +157,136 @@ const settings = z.strictObject({
   }),
   tlsCertFile: describedAs(file.optional(), {
     placeholder: 'FILE',
-    default: 'none: plain HTTP',
-    help: 'PEM file with the certificate to serve, and its chain; needs --tls-private-key-file',
+    default: 'none: plain HTTP on loopback, else a self-signed certificate in --cert-dir',
+    help: 'PEM file with the certificate to serve, and its chain; needs --tls-private-key-file; read again when it changes',
   }),
   tlsPrivateKeyFile: describedAs(file.optional(), {
     placeholder: 'FILE',
     default: 'none',
     help: 'PEM file with the private key of --tls-cert-file',
   }),
+  certDir: describedAs(directory.optional(), {
+    placeholder: 'DIR',
+    default: DEFAULT_CERT_DIR,
+    help: 'where the self-signed certificate is kept when there is no --tls-cert-file; given on a loopback address, it turns TLS on',
+  }),
+  tlsMinVersion: setting(tlsVersion, 'VersionTLS12', {
+    placeholder: 'VERSION',
+    help: `lowest version of TLS that is spoken: ${TLS_VERSIONS.join(', ')}`,
+  }),
+  tlsCipherSuites: describedAs(cipherSuites.optional(), {
+    placeholder: 'LIST',
+    default: "Node's",
+    help: 'cipher suites by their IANA names, such as TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256; without one of TLS 1.3 all of those are usable',
+  }),
+  clientCaFile: describedAs(file.optional(), {
+    placeholder: 'FILE',
+    default: 'none',
+    help: "PEM file with the CAs of users' certificates: CN is the user, O the groups; read again when it changes",
+  }),
+  requestheaderClientCaFile: describedAs(file.optional(), {
+    placeholder: 'FILE',
+    default: 'none',
+    help: 'PEM file with the CAs of front proxies, which name their callers in headers; read again when it changes',
+  }),
+  requestheaderAllowedNames: describedAs(names.optional(), {
+    placeholder: 'LIST',
+    default: 'none',
+    help: `common names that a front proxy's certificate may have; "${ANY_NAME}" for any`,
+  }),
+  requestheaderUsernameHeaders: setting(headerNames, 'X-Remote-User', {
+    placeholder: 'LIST',
+    help: "headers with the caller's name, from front proxies only; the first that is there counts",
+  }),
+  requestheaderGroupHeaders: setting(headerNames, 'X-Remote-Group', {
+    placeholder: 'LIST',
+    help: "headers with the caller's groups",
+  }),
+  requestheaderExtraHeadersPrefix: setting(headerPrefix, 'X-Remote-Extra-', {
+    placeholder: 'PREFIX',
+    help: 'beginning of the headers that say more of the caller',
+  }),
+  tokenAuthFile: describedAs(file.optional(), {
+    placeholder: 'FILE',
+    default: 'none',
+    help: 'CSV file of bearer tokens: token,user,uid,"group1,group2"; read again when it changes',
+  }),
+  authenticationTokenWebhook: setting(onOff, 'false', {
+    placeholder: 'BOOL',
+    help: 'ask the API server whom a bearer token belongs to (TokenReview)',
+  }),
+  authenticationTokenWebhookCacheTtl: setting(duration, '2m', {
+    placeholder: 'DURATION',
+    help: 'how long its answers are believed',
+  }),
+  kubeconfig: describedAs(file.optional(), {
+    placeholder: 'FILE',
+    default: "the pod's service account",
+    help: 'how to reach the API server for --authentication-token-webhook and --authorization-mode=Webhook',
+  }),
+  anonymousAuth: setting(onOff, 'false', {
+    placeholder: 'BOOL',
+    help: 'callers without a credential are system:anonymous instead of refused; what they may do is up to --authorization-mode',
+  }),
+  authorizationMode: describedAs(oneOf(AUTHORIZATION_MODES).optional(), {
+    placeholder: 'MODE',
+    default: 'none: must be said, except on loopback without authentication',
+    help: 'who decides what callers may do: Webhook (the API server), Rules (--authorization-rules-file) or AlwaysAllow',
+  }),
+  authorizationWebhookCacheAuthorizedTtl: setting(duration, '5m', {
+    placeholder: 'DURATION',
+    help: "how long the API server's permission is believed",
+  }),
+  authorizationWebhookCacheUnauthorizedTtl: setting(duration, '30s', {
+    placeholder: 'DURATION',
+    help: 'how long its refusal is believed',
+  }),
+  authorizationRulesFile: describedAs(file.optional(), {
+    placeholder: 'FILE',
+    default: 'none',
+    help: 'YAML file of rules for --authorization-mode=Rules; read again when it changes',
+  }),
+  authorizationResource: setting(oneOf(AUTHORIZATION_RESOURCES), 'pods/exec', {
+    placeholder: 'RESOURCE',
+    help: 'what the API server is asked about: pods/exec, or, as a kubelet asks, nodes/proxy of --node-name',
+  }),
+  allowedOrigins: describedAs(origins.optional(), {
+    placeholder: 'LIST',
+    default: 'none',
+    help: 'web pages that may send requests, as https://HOST[:PORT]; all others are refused',
+  }),
+  sessionLog: describedAs(file.optional(), {
+    placeholder: 'FILE',
+    default: 'none',
+    help: 'file for one JSON line at the start and the end of each session and for each refusal; - for stdout; opened again on SIGHUP',
+  }),
+  sessionLogFailure: setting(oneOf(SESSION_LOG_FAILURES), 'continue', {
+    placeholder: 'POLICY',
+    help: 'while it cannot be written: continue (and count what is lost), or refuse new sessions',
+  }),
+  sessionLogRedact: describedAs(patterns.optional(), {
+    placeholder: 'PATTERN',
+    default: 'none',
+    help: 'regular expression; what it matches in a command is not written to the session log; may be given more than once',
+  }),
 });
 
 /** Turns what the flags, the file and the environment gave into Settings, or says what is wrong with which key. */
 export const settingsSchema = settings.transform(
-  ({ streamCreationTimeout, engineTimeout, outputDrainQuiet, outputDrainLimit, ...others }) => ({
+  ({
+    streamCreationTimeout,
+    engineTimeout,
+    outputDrainQuiet,
+    outputDrainLimit,
+    authenticationTokenWebhookCacheTtl,
+    authorizationWebhookCacheAuthorizedTtl,
+    authorizationWebhookCacheUnauthorizedTtl,
+    ...others
+  }) => ({
     ...others,
+    authenticationTokenWebhookCacheTtlMs: authenticationTokenWebhookCacheTtl,
+    authorizationWebhookCacheAuthorizedTtlMs: authorizationWebhookCacheAuthorizedTtl,
+    authorizationWebhookCacheUnauthorizedTtlMs: authorizationWebhookCacheUnauthorizedTtl,
     streamCreationTimeoutMs: streamCreationTimeout,
     engineTimeoutMs: engineTimeout,
     outputDrainQuietMs: outputDrainQuiet,
@@ -133,6 +302,10 @@ export interface SettingEntry extends About {
   readonly flag: string;
   /** Its key in the file; undefined for `--config` itself. */
   readonly key: string | undefined;
+  /** True alone is enough: `--anonymous-auth`. */
+  readonly isSwitch: boolean;
+  /** May be given more than once. */
+  readonly isRepeatable: boolean;
 }
 
 /** The table of settings. */
@@ -143,11 +316,19 @@ export const SETTINGS: readonly SettingEntry[] = [
     placeholder: 'FILE',
     default: 'none',
     help: 'YAML file with settings, keys in camelCase; flags win over it',
+    isSwitch: false,
+    isRepeatable: false,
   },
   ...Object.entries(settings.shape).map(([key, type]) => {
     const about = ABOUT.get(type);
     if (about === undefined) throw new Error(`the setting ${key} is not described`);
-    return { flag: flagOf(key), key, ...about };
+    return {
+      flag: flagOf(key),
+      key,
+      ...about,
+      isSwitch: about.placeholder === 'BOOL',
+      isRepeatable: about.placeholder === 'PATTERN',
+    };
   }),
 ];
 
@@ -166,6 +347,15 @@ function value<T>(expected: string, parse: (given: unknown) => T | undefined): z
   });
 }
 
+/** Text with commas, or a YAML list; never empty. */
+function list(expected: string, isValid: (entry: string) => boolean): z.ZodType<readonly string[]> {
+  return value(expected, given => {
+    const listed: readonly unknown[] = typeof given === 'string' ? given.split(',') : Array.isArray(given) ? given : [];
+    const entries = listed.map(entry => (typeof entry === 'string' ? entry.trim() : ''));
+    return entries.length > 0 && entries.every(isValid) ? entries : undefined;
+  });
+}
+
 function oneOf<T extends string>(choices: readonly T[]): z.ZodType<T> {
   return value(`one of ${choices.join(', ')}`, given => choices.find(choice => choice === given));
 }
@@ -178,8 +368,4 @@ function setting<T>(type: z.ZodType<T>, defaultText: string, about: Omit<About, 
 /** A setting without a default, or one whose default load.ts finds out. */
 function describedAs<T>(type: z.ZodType<T>, about: About): z.ZodType<T> {
   return type.register(ABOUT, about);
-}
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
 }

@@ -70,9 +70,9 @@ export class DockerExecHandler implements ExecHandler {
     }
   }
 
-  async #create({ command, tty }: ExecSpec, stdin: boolean, signal: AbortSignal): Promise<string> {
+  async #create({ command, tty, env = [] }: ExecSpec, stdin: boolean, signal: AbortSignal): Promise<string> {
     const { engine, containerId } = this.#options;
-    const created = engine.createExec({ containerId, command, tty, stdin });
+    const created = engine.createExec({ containerId, command, tty, stdin, env });
     return reasoned(
       signal,
       'start',

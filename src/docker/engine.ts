@@ -34,6 +34,8 @@ export interface ExecToCreate {
   readonly command: readonly string[];
   readonly tty: boolean;
   readonly stdin: boolean;
+  /** Added to the container's environment, each `NAME=value`. */
+  readonly env: readonly string[];
 }
 
 /** What the Engine knows of an exec; `exitCode` is null while it runs, `pid` is 0 when it never started. */
@@ -103,10 +105,11 @@ export class Engine {
    * Creates an exec and answers its id. An exec that is never started stays until its container goes; so this cannot be aborted,
    * or nobody would know of the one that the Engine has made.
    */
-  async createExec({ containerId, command, tty, stdin }: ExecToCreate): Promise<string> {
+  async createExec({ containerId, command, tty, stdin, env }: ExecToCreate): Promise<string> {
     const exec = await this.#call(
       this.#calls.getContainer(containerId).exec({
         Cmd: [...command],
+        ...(env.length > 0 && { Env: [...env] }),
         Tty: tty,
         AttachStdin: stdin,
         // Always both: with neither attached the stream ends at once although the command runs.

@@ -114,7 +114,7 @@ export class HandlerRegistry {
     podUid?: string | undefined;
   }): RegisteredContainer {
     const pod = this.#pods.get(keyOf(target.namespace, target.pod));
-    const container = target.container ?? this.#onlyContainer(target, pod);
+    const container = target.container ?? this.#theOnlyContainer(target);
     const claims = pod?.get(container) ?? [];
     const found = target.podUid === undefined ? claims[0] : claims.find(({ podUid }) => podUid === target.podUid);
     if (found === undefined) throw this.#notFound({ ...target, container }, pod, claims);
@@ -125,6 +125,12 @@ export class HandlerRegistry {
       );
     }
     return found;
+  }
+
+  /** The container that is meant where a pod's only one need not be named; undefined when the pod has not exactly one. */
+  onlyContainer(namespace: string, pod: string): string | undefined {
+    const names = this.#containerNames(namespace, pod);
+    return names.length === 1 ? names[0] : undefined;
   }
 
   /** What became of a pod that has no running container any more, as far as it is remembered. */
@@ -142,21 +148,23 @@ export class HandlerRegistry {
       .sort((a, b) => compareRefs(a.ref, b.ref) || preferredFirst(a, b));
   }
 
-  #onlyContainer(
-    { namespace, pod: name }: { namespace: string; pod: string },
-    pod: Map<string, RegisteredContainer[]> | undefined,
-  ): string {
-    const running = [...(pod?.keys() ?? [])].sort();
-    const names = running.length > 0 ? running : this.#rememberedContainers(namespace, name);
+  #theOnlyContainer({ namespace, pod }: { namespace: string; pod: string }): string {
+    const names = this.#containerNames(namespace, pod);
     const [only, ...more] = names;
     if (only === undefined) throw podNotFound();
     if (more.length > 0) {
       throw new ExecletError(
         'BadExecRequest',
-        `a container name must be specified for pod ${name}, choose one of: [${names.join(' ')}]`,
+        `a container name must be specified for pod ${pod}, choose one of: [${names.join(' ')}]`,
       );
     }
     return only;
+  }
+
+  /** Those that run, else those that are remembered. */
+  #containerNames(namespace: string, pod: string): string[] {
+    const running = [...(this.#pods.get(keyOf(namespace, pod))?.keys() ?? [])].sort();
+    return running.length > 0 ? running : this.#rememberedContainers(namespace, pod);
   }
 
   #rememberedContainers(namespace: string, pod: string): string[] {

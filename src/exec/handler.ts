@@ -1,9 +1,11 @@
 import type { ExecStreams } from './connection.ts';
 
-/** What to run: argv (never empty) and whether it gets a terminal. */
+/** What to run: argv (never empty), whether it gets a terminal, and variables that the container's environment does not have. */
 export interface ExecSpec {
   readonly command: readonly [string, ...string[]];
   readonly tty: boolean;
+  /** Each `NAME=value`. */
+  readonly env?: readonly string[];
 }
 
 /** How the command ended: 0–255, a death by signal as 128 + n, and where the code was learned. */

@@ -3,6 +3,7 @@ import type { ExecOutcome, RemoteCommandConnection } from './connection.ts';
 import { SessionEnded } from './end-reason.ts';
 import type { ExecSpec } from './handler.ts';
 import type { RegisteredContainer } from './handler-registry.ts';
+import type { RelayedBytes } from './relayed-bytes.ts';
 import { within } from '../within.ts';
 
 /** Between what a command in it shows of its container's end and the Engine's word of it; tens of milliseconds as a rule. */
@@ -16,6 +17,8 @@ export interface Session {
   readonly connection: RemoteCommandConnection;
   /** The session's own: client loss, the container's end, limits and shutdown all abort it with a SessionEnded. */
   readonly ending: AbortController;
+  /** Counts what is relayed. */
+  readonly bytes: RelayedBytes;
 }
 
 /**
@@ -23,7 +26,7 @@ export interface Session {
  * rejects.
  */
 export async function runSession(
-  { container, spec, connection, ending }: Session,
+  { container, spec, connection, ending, bytes }: Session,
   onOutcome: (outcome: ExecOutcome) => void,
 ): Promise<void> {
   const { closed } = connection;
@@ -37,7 +40,7 @@ export async function runSession(
 
   let outcome: ExecOutcome;
   try {
-    const { exitCode } = await container.handler.exec(spec, connection.streams, ending.signal);
+    const { exitCode } = await container.handler.exec(spec, bytes.counting(connection.streams), ending.signal);
     outcome = { kind: 'exited', exitCode };
   } catch (cause) {
     outcome = failure(cause);

@@ -22,11 +22,10 @@ export interface KubeApiOptions {
 /**
  * As much of the Kubernetes API as kubectl needs for get, exec and cp, and the kubelet's `/pods`; to be mounted at the root.
  *
- * Everything below `/api` and `/apis` is answered here, with a Status where it is nothing we have. Who may ask must have been
- * decided before.
+ * Who may ask must have been decided before.
  */
 export function createKubeApi({ registry, nodeName, checkServing }: KubeApiOptions): Router {
-  const router = Router({ caseSensitive: true });
+  const router = Router({ caseSensitive: true, strict: true });
   const pods = (): Pod[] => {
     checkServing();
     return podsOf(registry.list(), nodeName);
@@ -81,9 +80,6 @@ export function createKubeApi({ registry, nodeName, checkServing }: KubeApiOptio
     response.set('Allow', 'GET');
     const message = 'the server does not allow this method on the requested resource';
     sendStatus(response, 405, 'MethodNotAllowed', message, {});
-  });
-  router.use(['/api', '/apis', '/openapi'], (_request, response) => {
-    sendStatus(response, 404, 'NotFound', 'the server could not find the requested resource', {});
   });
   router.use(answerError);
   return router;

@@ -34,7 +34,7 @@ export const WEBSOCKET_PROTOCOLS: readonly StreamProtocol[] = [
   { ...none, name: '', resize: true },
 ];
 
-/** A bearer token in disguise, for browsers: a credential, never a subprotocol (kubelet authentication, "bearer token"). */
+/** A bearer token in disguise, for browsers: a credential, never a subprotocol, and nothing to quote (`access/bearer-token.ts`). */
 const BEARER_TOKEN_PREFIX = 'base64url.bearer.authorization.k8s.io.';
 
 /** Clients offer five; half a million would hold up every other session. */
@@ -61,7 +61,7 @@ export function negotiateSpdy(requested: readonly string[]): StreamProtocol {
   if (chosen !== undefined) return chosen;
   throw new ExecletError(
     'NoCommonProtocol',
-    `unable to upgrade: unable to negotiate protocol: client supports [${requested.join(' ')}], ` +
+    `unable to upgrade: unable to negotiate protocol: client supports [${withoutTokens(requested).join(' ')}], ` +
       `server accepts [${SPDY_PROTOCOLS.map(({ name }) => name).join(' ')}]`,
   );
 }
@@ -72,10 +72,13 @@ export function negotiateSpdy(requested: readonly string[]): StreamProtocol {
  * @throws {ExecletError} NoCommonProtocol with an empty message, since the kubelet's 403 has an empty body
  */
 export function negotiateWebSocket(requested: readonly string[]): StreamProtocol {
-  const named = requested.filter(name => !name.startsWith(BEARER_TOKEN_PREFIX));
-  const chosen = firstCommon(requested.length === 0 ? [''] : named, WEBSOCKET_PROTOCOLS);
+  const chosen = firstCommon(requested.length === 0 ? [''] : withoutTokens(requested), WEBSOCKET_PROTOCOLS);
   if (chosen !== undefined) return chosen;
   throw new ExecletError('NoCommonProtocol', '');
+}
+
+function withoutTokens(requested: readonly string[]): string[] {
+  return requested.filter(name => !name.startsWith(BEARER_TOKEN_PREFIX));
 }
 
 function firstCommon(requested: readonly string[], spoken: readonly StreamProtocol[]): StreamProtocol | undefined {

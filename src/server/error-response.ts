@@ -1,4 +1,4 @@
-import type { ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { ExecletError } from '../errors.ts';
@@ -13,6 +13,20 @@ export interface ErrorResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | number | string[]>>;
   readonly body: string;
+}
+
+/** The form in which a request expects its errors. */
+export function formOf({ url = '' }: IncomingMessage): PathForm {
+  return /^\/(api|apis|openapi)([/?]|$)/.test(url) ? 'api' : 'kubelet';
+}
+
+/** What is answered for a path that is none of ours, in the kubelet's words or the API server's. */
+export function notFound(incoming: IncomingMessage): ExecletError {
+  const api = formOf(incoming) === 'api';
+  return new ExecletError(
+    'HandlerNotFound',
+    api ? 'the server could not find the requested resource' : '404: Page Not Found',
+  );
 }
 
 /** The one translation of a failure before the upgrade. `extra` adds headers that the kind of refusal calls for. */

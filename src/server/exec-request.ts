@@ -3,6 +3,11 @@ import type { WantedStreams } from '../remotecommand/accept.ts';
 
 /** Of the API server's form, with the empty one before its first slash; what has one more is no exec. */
 const MAX_PATH_SEGMENTS = 8;
+const API_EXEC_PATH = /^\/api\/v1\/namespaces\/[^/]+\/pods\/[^/]+\/exec$/;
+
+/** How an API server tells a container runtime which audit record an exec belongs to: `env=KUBERNETES_EXEC_AUDIT_ID=…`. */
+export const AUDIT_ID_VARIABLE = 'KUBERNETES_EXEC_AUDIT_ID';
+const MAX_AUDIT_ID_LENGTH = 256;
 
 /** Whose form a path has. It decides how failures are answered: the kubelet's in plain text, the API server's with a Status. */
 export type PathForm = 'kubelet' | 'api';
@@ -17,6 +22,8 @@ export interface ExecRequest {
   readonly container?: string;
   readonly command: readonly [string, ...string[]];
   readonly wanted: WantedStreams;
+  /** From the query; believed, and passed on to the command, only when a front proxy has sent it. */
+  readonly auditId?: string;
 }
 
 /** Which container a path names, before the query is looked at. */
@@ -42,6 +49,11 @@ export function parseExecPath(pathname: string): ExecTarget | undefined {
   return inNamespace === undefined || inPod === undefined
     ? undefined
     : { form: 'api', namespace: inNamespace, pod: inPod };
+}
+
+/** Whether a path is one that only an exec may have, well-formed or not. */
+export function isExecPath(pathname: string): boolean {
+  return pathname.startsWith('/exec/') || API_EXEC_PATH.test(pathname);
 }
 
 function kubeletTarget(names: readonly (string | undefined)[]): ExecTarget | undefined {
@@ -72,13 +84,29 @@ export function parseExecRequest(target: ExecTarget, method: string, query: URLS
   if (first === undefined || first === '') {
     throw new ExecletError('BadExecRequest', 'you must specify at least one command for the container');
   }
+  const auditId = auditIdOf(query.getAll('env'));
   const container = target.container ?? query.get('container') ?? '';
   return {
     ...target,
     ...(container !== '' && { container }),
     command: [first, ...rest],
     wanted: { stdin, stdout, stderr: stderr && !tty, tty }, // a terminal has no stderr of its own: not an error
+    ...(auditId !== undefined && { auditId }),
   };
+}
+
+/** Clients choose no environment for a command; the one variable is for the record of who ran it. */
+function auditIdOf(env: readonly string[]): string | undefined {
+  const [variable, second] = env;
+  if (variable === undefined) return undefined;
+  const value = variable.startsWith(`${AUDIT_ID_VARIABLE}=`) ? variable.slice(AUDIT_ID_VARIABLE.length + 1) : '';
+  if (second !== undefined || !/^[\x21-\x7e]+$/.test(value)) {
+    throw new ExecletError('BadExecRequest', `env may hold ${AUDIT_ID_VARIABLE}=ID and nothing else`);
+  }
+  if (value.length > MAX_AUDIT_ID_LENGTH) {
+    throw new ExecletError('BadExecRequest', `${AUDIT_ID_VARIABLE} is longer than ${MAX_AUDIT_ID_LENGTH} characters`);
+  }
+  return value;
 }
 
 /** The kubelet: only the exact string 1. */
@@ -91,8 +119,12 @@ function isTrueForApi(value: string | null): boolean {
   return value !== null && value !== '0' && value.toLowerCase() !== 'false';
 }
 
-/** A name in a path; undefined for what no namespace, pod or container can be called. */
-function decodeName(segment: string): string | undefined {
+/**
+ * A name in a path; undefined for what no namespace, pod or container can be called.
+ *
+ * @throws {ExecletError} BadExecRequest for what is not valid percent-encoding
+ */
+export function decodeName(segment: string): string | undefined {
   try {
     const name = decodeURIComponent(segment);
     return /^\.{0,2}$|[/\0]/.test(name) ? undefined : name;

@@ -1,46 +1,72 @@
 import express, { type ErrorRequestHandler, type Express, type RequestHandler } from 'express';
 import { ExecletError } from '../errors.ts';
-import { sendError } from './error-response.ts';
+import type { AccessControl } from './access-control.ts';
+import { formOf, notFound, sendError } from './error-response.ts';
+import { isExecPath } from './exec-request.ts';
 import { healthEndpoint, type HealthCheck } from './health.ts';
-import { checkOrigin } from './origin.ts';
-import { formOf, type ExecService } from './upgrade.ts';
+import { Attempt } from './attempt.ts';
+import type { Refusals } from './refusals.ts';
+import type { ExecService } from './upgrade.ts';
 
 export interface RoutesOptions {
-  readonly exec: ExecService;
+  readonly access: Pick<AccessControl, 'check'>;
+  readonly exec: Pick<ExecService, 'admit'>;
   readonly kubeApi: RequestHandler;
+  /** What `/metrics` answers. */
+  readonly scrape: () => Promise<{ readonly contentType: string; readonly text: string }>;
   /** What must hold before requests are sent here. */
   readonly readiness: readonly HealthCheck[];
+  readonly refusals: Pick<Refusals, 'record'>;
 }
 
 /** Every path that is not an upgrade. */
-export function createRoutes({ exec, kubeApi, readiness }: RoutesOptions): Express {
+export function createRoutes({ access, exec, kubeApi, scrape, readiness, refusals }: RoutesOptions): Express {
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
+  app.enable('case sensitive routing');
+  app.enable('strict routing');
 
+  // Open to probes. All that stands behind the gate was decided by it.
   app.get('/healthz', healthEndpoint('healthz', []));
   app.get('/livez', healthEndpoint('livez', []));
   app.get('/readyz', healthEndpoint('readyz', readiness));
-
-  app.use((request, _response, next) => {
-    checkOrigin(request.headers);
-    next();
-  });
-  app.all(['/exec/*path', '/api/v1/namespaces/:namespace/pods/:pod/exec'], request => {
-    exec.admit(request);
-    throw new ExecletError('BadExecRequest', 'Upgrade request required');
+  app.use(gate({ access, exec, refusals }));
+  app.get('/metrics', async (_request, response) => {
+    const { contentType, text } = await scrape();
+    response.set('Content-Type', contentType).end(text);
   });
   app.use(kubeApi);
-  app.use(() => {
-    throw new ExecletError('HandlerNotFound', '404: Page Not Found');
+  app.use(request => {
+    throw notFound(request);
   });
   const answerError: ErrorRequestHandler = (cause, request, response, next) => {
-    // Express throws a URIError for a path that does not decode.
-    const error: unknown =
-      cause instanceof URIError ? new ExecletError('BadExecRequest', cause.message, { cause }) : cause;
-    if (response.headersSent) next(error);
-    else sendError(response, error, formOf(request));
+    if (response.headersSent) next(cause);
+    else sendError(response, cause, formOf(request));
   };
   app.use(answerError);
   return app;
+}
+
+/** Lets a request through when its caller may do what it asks for, by the functions that decide about upgrades too. */
+function gate({ access, exec, refusals }: Pick<RoutesOptions, 'access' | 'exec' | 'refusals'>): RequestHandler {
+  return async (request, _response, next) => {
+    const attempt = new Attempt(request);
+    const { pathname } = attempt;
+    try {
+      if (isExecPath(pathname)) {
+        await exec.admit(attempt);
+        attempt.stage = 'negotiate';
+        throw new ExecletError('BadExecRequest', 'Upgrade request required');
+      }
+      await access.check(attempt);
+      // What express would take for another path than we do is none of ours.
+      if (request.path !== pathname) throw notFound(request);
+    } catch (cause) {
+      const error = ExecletError.from(cause);
+      refusals.record(attempt, error);
+      throw error;
+    }
+    next();
+  };
 }

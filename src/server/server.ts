@@ -1,12 +1,11 @@
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
-import { createServer as createHttpServer, type Server } from 'node:http';
-import { createServer as createHttpsServer } from 'node:https';
+import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import type { RequestListener } from 'node:http';
 import { ExecletError } from '../errors.ts';
-import { errorResponse, refuseConnection, type ErrorResponse } from './error-response.ts';
+import { errorResponse, notFound, refuseConnection, sendError, type ErrorResponse } from './error-response.ts';
 import { isLoopbackHost } from './origin.ts';
+import { Pipelining } from './pipelining.ts';
+import type { TlsCredentials } from './tls.ts';
 import { takesUpgrade, type ExecService } from './upgrade.ts';
 
 /** Long commands travel in the request line; the kubelet's limit. */
@@ -15,7 +14,6 @@ const MAX_HEADER_BYTES = 1024 * 1024;
 const HEADERS_TIMEOUT_MS = 10_000;
 /** The same to the end of a body, which nobody here waits for. */
 const REQUEST_TIMEOUT_MS = 15_000;
-const TLS_HANDSHAKE_TIMEOUT_MS = 10_000;
 /** How often Node looks for requests that are late: by default only every 30 s. */
 const TIMEOUT_CHECK_INTERVAL_MS = 1_000;
 
@@ -29,7 +27,9 @@ const REFUSED_BYTES: ReadonlyMap<string, ErrorResponse> = new Map([
 export interface ListenOptions {
   readonly address: string;
   readonly port: number;
-  readonly tls: { readonly certFile: string; readonly keyFile: string } | undefined;
+  /** The address is believed to be loopback: anything else that it turns out to be is an error. */
+  readonly loopbackOnly: boolean;
+  readonly tls: Pick<TlsCredentials, 'createServer'> | undefined;
   readonly routes: RequestListener;
   readonly exec: ExecService;
 }
@@ -44,8 +44,8 @@ export interface ExecServer {
   destroy(): void;
 }
 
-/** Starts to listen. Rejects with the listen error (EADDRINUSE, EACCES …), or when a TLS file cannot be used. */
-export async function listen({ address, port, tls, routes, exec }: ListenOptions): Promise<ExecServer> {
+/** Starts to listen. Rejects with the listen error (EADDRINUSE, EACCES …). */
+export async function listen({ address, port, loopbackOnly, tls, routes, exec }: ListenOptions): Promise<ExecServer> {
   const options = {
     maxHeaderSize: MAX_HEADER_BYTES,
     headersTimeout: HEADERS_TIMEOUT_MS,
@@ -53,19 +53,14 @@ export async function listen({ address, port, tls, routes, exec }: ListenOptions
     connectionsCheckingInterval: TIMEOUT_CHECK_INTERVAL_MS,
     shouldUpgradeCallback: takesUpgrade,
   };
-  const server: Server =
-    tls === undefined
-      ? createHttpServer(options, routes)
-      : createHttpsServer(
-          {
-            ...options,
-            cert: await readFile(tls.certFile),
-            key: await readFile(tls.keyFile),
-            ALPNProtocols: ['http/1.1'],
-            handshakeTimeout: TLS_HANDSHAKE_TIMEOUT_MS,
-          },
-          routes,
-        );
+  const pipelining = new Pipelining();
+  const answer: RequestListener = (request, response) => {
+    if (!pipelining.takesRequest(request, response)) return;
+    // A target that is no path, such as a proxy's absolute form, names nothing here; express would warn of it, query and all.
+    if (request.url?.startsWith('/') === true) routes(request, response);
+    else sendError(response, notFound(request), 'kubelet');
+  };
+  const server: Server = tls === undefined ? createServer(options, answer) : tls.createServer(options, answer);
 
   const sockets = new Set<Socket>();
   server.on('connection', (socket: Socket) => {
@@ -74,7 +69,7 @@ export async function listen({ address, port, tls, routes, exec }: ListenOptions
   });
   server.on('upgrade', (request, socket, head) => {
     socket.on('error', () => undefined); // first: without it a client that resets here would end the process
-    void exec.upgrade(request, socket, head);
+    if (pipelining.takesUpgrade(socket)) void exec.upgrade(request, socket, head);
   });
   // Without a listener Node would close the connection and say nothing.
   server.on('connect', (_request, socket) => {
@@ -90,8 +85,8 @@ export async function listen({ address, port, tls, routes, exec }: ListenOptions
   server.listen(port, address);
   await once(server, 'listening');
   const bound = server.address() as AddressInfo;
-  // Judged by what was bound and not by its name: until callers can be authenticated, nothing else may be reachable.
-  if (!isLoopbackHost(bound.family === 'IPv6' ? `[${bound.address}]` : bound.address)) {
+  // Judged by what was bound and not by its name: what the settings allow on loopback must not be reachable from elsewhere.
+  if (loopbackOnly && !isLoopbackHost(bound.family === 'IPv6' ? `[${bound.address}]` : bound.address)) {
     server.close();
     throw new Error(`${address} is ${bound.address}, which is not a loopback address`);
   }

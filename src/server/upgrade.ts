@@ -2,10 +2,14 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { Caller } from '../access/caller.ts';
 import type { ExecOutcome, RemoteCommandConnection } from '../exec/connection.ts';
 import { SessionEnded } from '../exec/end-reason.ts';
 import type { HandlerRegistry, RegisteredContainer } from '../exec/handler-registry.ts';
+import { RelayedBytes } from '../exec/relayed-bytes.ts';
 import { runSession } from '../exec/session.ts';
+import type { SessionLog } from '../exec/session-log.ts';
+import type { SessionFields } from '../exec/session-record.ts';
 import type { SessionTable } from '../exec/session-table.ts';
 import { ExecletError } from '../errors.ts';
 import { notServed } from '../kubeapi/not-served.ts';
@@ -14,21 +18,23 @@ import type { ConnectionLimits } from '../remotecommand/accept.ts';
 import { negotiateSpdy, negotiateWebSocket, protocolsOf, type StreamProtocol } from '../remotecommand/protocol.ts';
 import { acceptSpdy } from '../remotecommand/spdy.ts';
 import { checkWebSocketHandshake, type WebSocketAcceptor } from '../remotecommand/websocket.ts';
-import { errorResponse, handshakeHeaders, refuseConnection } from './error-response.ts';
-import { parseExecPath, parseExecRequest, type ExecRequest, type PathForm } from './exec-request.ts';
-import { checkOrigin } from './origin.ts';
+import type { AccessControl } from './access-control.ts';
+import { errorResponse, formOf, handshakeHeaders, notFound, refuseConnection } from './error-response.ts';
+import { AUDIT_ID_VARIABLE, isExecPath, parseExecPath, parseExecRequest, type ExecRequest } from './exec-request.ts';
+import { Attempt, pathOf } from './attempt.ts';
+import { callerFields, type Refusals } from './refusals.ts';
 import { bodyOfUpgrade } from './upgrade-body.ts';
 
-/** Of what a stranger sent; a request line may be 1 MiB. */
-const MAX_LOGGED_CHARACTERS = 256;
-
 export interface ExecServiceOptions {
+  readonly access: AccessControl;
   readonly registry: HandlerRegistry;
   readonly sessions: SessionTable;
   readonly webSockets: WebSocketAcceptor;
   readonly limits: ConnectionLimits;
   /** Throws an ExecletError while nothing new may start: the Engine is away, or the daemon is stopping. */
   readonly checkServing: () => void;
+  readonly refusals: Refusals;
+  readonly sessionLog: SessionLog | undefined;
   readonly log: Logger;
 }
 
@@ -36,13 +42,32 @@ type Transport = 'spdy' | 'websocket';
 
 /** An exec that has passed every check before the upgrade. */
 interface AdmittedExec {
+  readonly caller: Caller;
   readonly request: ExecRequest;
   readonly container: RegisteredContainer;
 }
 
+interface Negotiated {
+  readonly transport: Transport;
+  readonly protocol: StreamProtocol;
+}
+
+/** An upgrade that nothing but its client can stop any more. */
+interface AdmittedUpgrade extends AdmittedExec, Negotiated {
+  readonly incoming: IncomingMessage;
+  readonly socket: Duplex;
+  /** What the client sent behind its request. */
+  readonly head: Buffer;
+  readonly record: SessionFields;
+  /** When the record was made. */
+  readonly startedAt: number;
+}
+
+const NOTHING_RELAYED = { stdinBytes: 0, stdoutBytes: 0, stderrBytes: 0 };
+
 /**
- * The road of every exec, in reading order: check who asks, parse what is asked, resolve the container, negotiate, accept,
- * run. Everything before `accept` is refused in plain HTTP; nothing after it is.
+ * The road of every exec, in reading order: who asks, what is asked, whether they may, which container, negotiate, accept, run.
+ * Everything before `accept` is refused in plain HTTP; nothing after it is.
  */
 export class ExecService {
   readonly #options: ExecServiceOptions;
@@ -52,105 +77,152 @@ export class ExecService {
   }
 
   /**
-   * The checks that an exec must pass, with or without an upgrade.
+   * The checks that an exec must pass, with or without an upgrade; the attempt learns how far it came.
    *
    * @throws {ExecletError} for the first that fails
    */
-  admit(incoming: IncomingMessage): AdmittedExec {
-    checkOrigin(incoming.headers);
-    const pathname = pathOf(incoming);
+  async admit(attempt: Attempt): Promise<AdmittedExec> {
+    const { access, registry, sessionLog, checkServing } = this.#options;
+    const { incoming, pathname } = attempt;
+    const { caller, action } = await access.check(attempt);
+    attempt.stage = 'request';
     const why = notServed(pathname);
     if (why !== undefined) throw new ExecletError('NotImplemented', why);
-    const target = parseExecPath(pathname);
-    if (target === undefined) throw new ExecletError('HandlerNotFound', '404: Page Not Found');
+    const target = action.kind === 'exec' ? parseExecPath(pathname) : undefined;
+    if (target === undefined) throw notFound(incoming);
     const request = parseExecRequest(target, incoming.method ?? '', queryOf(incoming));
-    this.#options.checkServing();
-    return { request, container: this.#options.registry.resolve(request) };
+    attempt.request = request;
+    attempt.stage = 'authorize';
+    const { namespace, pod, command, auditId } = request;
+    if (auditId !== undefined && caller.proof !== 'front_proxy') {
+      throw new ExecletError('NotAllowed', 'env is taken from a front proxy only');
+    }
+    // The container that was authorised is the one that is taken, also where its pod gets a second one meanwhile.
+    const container = request.container ?? registry.onlyContainer(namespace, pod);
+    const named = container === undefined ? {} : { container };
+    await access.authorize(caller, { kind: 'exec', namespace, pod, ...named, command });
+    attempt.stage = 'record';
+    sessionLog?.checkWritable();
+    attempt.stage = 'resolve';
+    checkServing();
+    return { caller, request, container: registry.resolve({ ...request, ...named }) };
   }
 
   /** Answers one upgrade, whatever it asks. `socket` already has an error listener. Never rejects. */
   async upgrade(incoming: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    const { sessionLog, refusals } = this.#options;
     const transport = transportOf(incoming);
-    let admitted: AdmittedExec;
-    let protocol: StreamProtocol;
-    let behindRequest: Buffer;
+    const attempt = new Attempt(incoming);
+    let upgrade: AdmittedUpgrade;
     try {
-      admitted = this.admit(incoming);
-      protocol = negotiate(incoming, transport);
-      behindRequest = await bodyOfUpgrade(incoming, socket, head);
+      const admitted = await this.admit(attempt);
+      attempt.stage = 'negotiate';
+      const negotiated = negotiate(incoming, transport);
+      const behindRequest = await bodyOfUpgrade(incoming, socket, head);
+      attempt.stage = 'record';
+      upgrade = {
+        ...admitted,
+        ...negotiated,
+        incoming,
+        socket,
+        head: behindRequest,
+        record: recordOf(attempt, admitted, negotiated),
+        startedAt: Date.now(),
+      };
+      await sessionLog?.started(upgrade.record);
     } catch (cause) {
       const error = ExecletError.from(cause);
       const extra = transport === undefined ? {} : handshakeHeaders(error, transport);
       refuseConnection(socket, errorResponse(error, formOf(incoming), extra));
-      this.#options.log.info('upgrade refused', {
-        path: pathOf(incoming).slice(0, MAX_LOGGED_CHARACTERS),
-        status: error.httpStatus,
-        code: error.code,
-        error: error.message.slice(0, MAX_LOGGED_CHARACTERS),
-      });
+      refusals.record(attempt, error);
       return;
     }
+    await this.#accept(upgrade);
+  }
+
+  async #accept(upgrade: AdmittedUpgrade): Promise<void> {
+    const { webSockets, limits, sessionLog, log } = this.#options;
+    const { incoming, socket, head, transport, protocol, request, container, record, startedAt } = upgrade;
     if (socket instanceof Socket) {
       socket.setNoDelay(true);
       socket.setTimeout(0);
     }
-    const { webSockets, limits, log } = this.#options;
-    const acceptance = {
-      request: incoming,
-      socket,
-      head: behindRequest,
-      protocol,
-      wanted: admitted.request.wanted,
-      limits,
-    };
+    const acceptance = { request: incoming, socket, head, protocol, wanted: request.wanted, limits };
     let connection: RemoteCommandConnection;
     try {
+      // A client that did not wait for the end of the checks.
+      if (socket.destroyed) throw new SessionEnded('client_gone', 'the client left before the upgrade');
       connection = transport === 'websocket' ? await webSockets.accept(acceptance) : await acceptSpdy(acceptance);
     } catch (cause) {
+      const reason = cause instanceof SessionEnded ? cause.endReason : 'protocol_error';
+      sessionLog?.ended({ ...record, reason, ...NOTHING_RELAYED, durationMs: Date.now() - startedAt });
       log.info('client did not complete the upgrade', {
-        ...admitted.container.ref,
+        ...container.ref,
         protocol: protocol.name,
         error: String(cause),
       });
       return;
     }
-    this.#run(admitted, connection);
+    this.#run(upgrade, connection);
   }
 
-  #run({ request, container }: AdmittedExec, connection: RemoteCommandConnection): void {
-    const { sessions, log } = this.#options;
-    const id = randomUUID();
-    const startedAt = Date.now();
-    const fields = {
-      session: id,
-      ...container.ref,
-      transport: connection.transport,
-      protocol: connection.protocol,
-      tty: request.wanted.tty,
-    };
-    const spec = { command: request.command, tty: request.wanted.tty };
+  #run(upgrade: AdmittedUpgrade, connection: RemoteCommandConnection): void {
+    const { sessions, sessionLog, log } = this.#options;
+    const { request, container, record, startedAt } = upgrade;
+    const { session, user, transport, protocol, tty } = record;
+    const fields = { session, user, ...container.ref, transport, protocol, tty };
+    const { command, auditId } = request;
+    const env = auditId === undefined ? [] : [`${AUDIT_ID_VARIABLE}=${auditId}`];
     const ending = new AbortController();
+    const bytes = new RelayedBytes();
     const ended = (outcome: ExecOutcome): void => {
       const durationMs = Date.now() - startedAt;
-      if (outcome.kind === 'exited') {
-        log.info('session ended', { ...fields, reason: 'exit', exitCode: outcome.exitCode, durationMs });
-        return;
-      }
-      const { reason, error } = outcome;
-      if (error.code === 'Internal' && !(error.cause instanceof SessionEnded)) {
-        log.error('session failed unexpectedly', { session: id, error: error.stack }); // a mistake of ours
-      }
-      // The text of a start failure quotes the command, which is not for the log.
-      log.info('session ended', {
-        ...fields,
+      const exitCode = outcome.kind === 'exited' ? outcome.exitCode : undefined;
+      const reason = outcome.kind === 'exited' ? 'exit' : outcome.reason;
+      sessionLog?.ended({
+        ...record,
+        exitCode,
         reason,
-        ...(reason !== 'start_failed' && { error: error.message }),
+        stdinBytes: bytes.stdin,
+        stdoutBytes: bytes.stdout,
+        stderrBytes: bytes.stderr,
         durationMs,
       });
+      if (outcome.kind === 'exited') {
+        log.info('session ended', { ...fields, reason, exitCode, durationMs });
+        return;
+      }
+      const { error } = outcome;
+      if (error.code === 'Internal' && !(error.cause instanceof SessionEnded)) {
+        log.error('session failed unexpectedly', { session, error: error.stack }); // a mistake of ours
+      }
+      // The text of a start failure quotes the command, which is not for the log.
+      const told = reason === 'start_failed' ? {} : { error: error.message };
+      log.info('session ended', { ...fields, reason, ...told, durationMs });
     };
     log.info('session started', fields);
-    sessions.add(ending, runSession({ container, spec, connection, ending }, ended));
+    const spec = { command, tty, env };
+    sessions.add(ending, runSession({ container, spec, connection, ending, bytes }, ended));
   }
+}
+
+/** What the session log says of a session from its start to its end. */
+function recordOf(
+  attempt: Attempt,
+  { caller, request, container }: AdmittedExec,
+  { transport, protocol }: Negotiated,
+): SessionFields {
+  return {
+    session: randomUUID(),
+    ...callerFields(attempt, caller),
+    ...container.ref,
+    podUid: container.podUid,
+    containerId: container.containerId,
+    command: request.command,
+    tty: request.wanted.tty,
+    transport,
+    protocol: protocol.name,
+  };
 }
 
 /**
@@ -158,19 +230,7 @@ export class ExecService {
  * only on an exec path, where nothing works without, is such an offer refused.
  */
 export function takesUpgrade(incoming: IncomingMessage): boolean {
-  const pathname = pathOf(incoming);
-  return transportOf(incoming) !== undefined || pathname.startsWith('/exec/') || pathname.endsWith('/exec');
-}
-
-/** The form in which a request expects its errors. */
-export function formOf(incoming: IncomingMessage): PathForm {
-  return pathOf(incoming).startsWith('/api') ? 'api' : 'kubelet';
-}
-
-/** The path as it was sent. A request target that is no path, such as a proxy's absolute form, names nothing here. */
-function pathOf({ url = '' }: IncomingMessage): string {
-  const mark = url.indexOf('?');
-  return mark < 0 ? url : url.slice(0, mark);
+  return transportOf(incoming) !== undefined || isExecPath(pathOf(incoming));
 }
 
 /** To be called once: a query of 1 MiB takes a tenth of a second, for which every other session waits. */
@@ -187,13 +247,15 @@ function transportOf({ headers }: IncomingMessage): Transport | undefined {
   return upgrade.includes('spdy/3.1') ? 'spdy' : undefined;
 }
 
-function negotiate(incoming: IncomingMessage, transport: Transport | undefined): StreamProtocol {
+function negotiate(incoming: IncomingMessage, transport: Transport | undefined): Negotiated {
   const { headers } = incoming;
   if (transport === 'websocket') {
     checkWebSocketHandshake(incoming);
-    return negotiateWebSocket(protocolsOf(headers['sec-websocket-protocol']));
+    return { transport, protocol: negotiateWebSocket(protocolsOf(headers['sec-websocket-protocol'])) };
   }
-  if (transport === 'spdy') return negotiateSpdy(protocolsOf(headerText(headers['x-stream-protocol-version'])));
+  if (transport === 'spdy') {
+    return { transport, protocol: negotiateSpdy(protocolsOf(headerText(headers['x-stream-protocol-version']))) };
+  }
   throw new ExecletError(
     'BadExecRequest',
     `unable to upgrade to ${headers.upgrade ?? 'nothing'}: this server speaks SPDY/3.1 and websocket`,

@@ -123,6 +123,11 @@ export class Daemon {
     return insides;
   }
 
+  /** All that it has written to stderr. */
+  stderr(): string {
+    return this.#output.text();
+  }
+
   /** What it has written to stderr lately, for failure messages. */
   stderrTail(): string {
     return this.#output.tail();
@@ -198,6 +203,10 @@ class DaemonOutput {
         throw new Error(`the daemon did not log what was waited for within ${timeoutMs} ms${this.tail()}`);
       });
     }
+  }
+
+  text(): string {
+    return this.#raw.join('\n');
   }
 
   tail(): string {

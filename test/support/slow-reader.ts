@@ -15,6 +15,6 @@ export class SlowReader {
     this.#dueAt = Math.max(this.#dueAt, Date.now()) + bytes / this.#bytesPerMs;
     this.#connection.pause();
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#connection.resume(), this.#dueAt - Date.now());
+    this.#timer = setTimeout(() => this.#connection.resume(), Math.max(0, this.#dueAt - Date.now()));
   }
 }

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { Readable } from 'node:stream';
 import { WebSocket } from 'ws';
+import type { Issued } from './authority.ts';
 import { dial } from './dial.ts';
 import { SlowReader } from './slow-reader.ts';
 
@@ -14,6 +15,9 @@ export interface WebSocketDialOptions {
   readonly url: string;
   /** Speaks TLS and trusts this certificate (PEM). */
   readonly ca?: string;
+  /** A client certificate. */
+  readonly certificate?: Issued | undefined;
+  readonly headers?: Readonly<Record<string, string | string[]>> | undefined;
   /** The subprotocols to offer; none at all for the empty list. */
   readonly protocols: readonly string[];
   /** Reads no faster than that. */
@@ -55,9 +59,15 @@ export class WebSocketClient {
   }
 
   /** @throws {Error} when the upgrade is refused */
-  static async open({ url, ca, protocols, readBytesPerSecond }: WebSocketDialOptions): Promise<WebSocketClient> {
-    const { socket, reset } = await dial({ port: Number(new URL(url).port), ...(ca !== undefined && { ca }) });
-    const webSocket = new WebSocket(url, [...protocols], { perMessageDeflate: false, createConnection: () => socket });
+  static async open(options: WebSocketDialOptions): Promise<WebSocketClient> {
+    const { url, ca, certificate, headers, protocols, readBytesPerSecond } = options;
+    const port = Number(new URL(url).port);
+    const { socket, reset } = await dial({ port, ...(ca !== undefined && { ca }), certificate });
+    const webSocket = new WebSocket(url, [...protocols], {
+      perMessageDeflate: false,
+      createConnection: () => socket,
+      ...(headers && { headers }),
+    });
     const client = new WebSocketClient(webSocket, reset, readBytesPerSecond);
     await once(webSocket, 'open');
     return client;

@@ -10,7 +10,7 @@ import { execlet, preloading } from './execlet.ts';
 test('--help lists every command, --version prints the version alone', async () => {
   const [help, version] = await Promise.all([execlet(['--help']), execlet(['--version'])]);
   assert.equal(help.exitCode, 0);
-  for (const command of ['serve', 'exec', 'pods', 'version'])
+  for (const command of ['serve', 'exec', 'pods', 'kubeconfig', 'doctor', 'version'])
     assert.match(help.stdout, new RegExp(`^  ${command} `, 'm'));
   assert.deepEqual(version, { exitCode: 0, stdout: `${VERSION}\n`, stderr: '' });
 });
@@ -19,8 +19,9 @@ test('serve --help lists every setting with its default', async () => {
   const { exitCode, stdout } = await execlet(['serve', '--help']);
   assert.equal(exitCode, 0);
   const text = stdout.replaceAll(/\s+/g, ' '); // commander wraps lines
-  for (const { flag, placeholder, help, default: byDefault } of SETTINGS) {
-    assert.ok(text.includes(`${flag} <${placeholder}> ${help} (default: ${byDefault})`), flag);
+  for (const { flag, placeholder, help, default: byDefault, isSwitch } of SETTINGS) {
+    const value = isSwitch ? `[${placeholder}]` : `<${placeholder}>`;
+    assert.ok(text.includes(`${flag} ${value} ${help} (default: ${byDefault})`), flag);
   }
 });
 

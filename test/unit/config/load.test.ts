@@ -12,8 +12,18 @@ import { makeServerCertificate } from '../../support/certificates.ts';
 const { cert: CERTIFICATE, key: PRIVATE_KEY } = await makeServerCertificate();
 const { key: OTHER_KEY } = await makeServerCertificate();
 
+/** The text of every file that a setting may name. */
+const FILES = {
+  'cert.pem': CERTIFICATE,
+  'key.pem': PRIVATE_KEY,
+  'ca.pem': CERTIFICATE,
+  'proxy-ca.pem': CERTIFICATE,
+  'tokens.csv': 'token-1,alice,1\n',
+  'rules.yaml': 'rules:\n  - users: [alice]\n    verbs: [exec]\n',
+};
+
 interface Sources {
-  readonly flags?: Readonly<Record<string, string>>;
+  readonly flags?: Readonly<Record<string, string | readonly string[]>>;
   readonly env?: { readonly DOCKER_HOST?: string };
   readonly files?: Readonly<Record<string, string>>;
 }
@@ -57,6 +67,17 @@ test('without flags, file and environment the defaults hold', () => {
     outputDrainLimitMs: 30_000,
     logLevel: 'info',
     logFormat: 'json',
+    tlsMinVersion: 'TLSv1.2',
+    requestheaderUsernameHeaders: ['X-Remote-User'],
+    requestheaderGroupHeaders: ['X-Remote-Group'],
+    requestheaderExtraHeadersPrefix: 'X-Remote-Extra-',
+    authenticationTokenWebhook: false,
+    authenticationTokenWebhookCacheTtlMs: 120_000,
+    anonymousAuth: false,
+    authorizationWebhookCacheAuthorizedTtlMs: 300_000,
+    authorizationWebhookCacheUnauthorizedTtlMs: 30_000,
+    authorizationResource: 'pods/exec',
+    sessionLogFailure: 'continue',
   });
 });
 
@@ -75,12 +96,35 @@ test('every setting can be given by flag', () => {
     logFormat: 'text',
     tlsCertFile: 'cert.pem',
     tlsPrivateKeyFile: 'key.pem',
+    certDir: '/pki',
+    tlsMinVersion: 'VersionTLS13',
+    tlsCipherSuites: 'TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_AES_128_GCM_SHA256',
+    clientCaFile: 'ca.pem',
+    requestheaderClientCaFile: 'proxy-ca.pem',
+    requestheaderAllowedNames: 'front-proxy, other',
+    requestheaderUsernameHeaders: 'X-User, X-Remote-User',
+    requestheaderGroupHeaders: 'X-Group',
+    requestheaderExtraHeadersPrefix: 'X-Extra-',
+    tokenAuthFile: 'tokens.csv',
+    authenticationTokenWebhook: 'true',
+    authenticationTokenWebhookCacheTtl: '1m',
+    kubeconfig: 'kubeconfig.yaml',
+    anonymousAuth: 'true',
+    authorizationMode: 'Rules',
+    authorizationWebhookCacheAuthorizedTtl: '2m',
+    authorizationWebhookCacheUnauthorizedTtl: '10s',
+    authorizationRulesFile: 'rules.yaml',
+    authorizationResource: 'pods/exec',
+    allowedOrigins: 'https://a.example, http://b.example:8080',
+    sessionLog: '/var/log/execlet/sessions.log',
+    sessionLogFailure: 'refuse',
+    sessionLogRedact: ['--password \\S+', 'a,b'],
   };
   assert.deepEqual(
     Object.keys(flags),
     SETTINGS.map(({ key }) => key).filter(key => key !== undefined),
   );
-  assert.deepEqual(load({ flags, files: { 'cert.pem': CERTIFICATE, 'key.pem': PRIVATE_KEY } }), {
+  assert.deepEqual(load({ flags, files: FILES }), {
     address: '::1',
     port: 0,
     dockerEndpoint: { text: 'tcp://127.0.0.1:2375', protocol: 'http', host: '127.0.0.1', port: 2375 },
@@ -94,6 +138,29 @@ test('every setting can be given by flag', () => {
     logFormat: 'text',
     tlsCertFile: 'cert.pem',
     tlsPrivateKeyFile: 'key.pem',
+    certDir: '/pki',
+    tlsMinVersion: 'TLSv1.3',
+    tlsCipherSuites: 'TLS_AES_128_GCM_SHA256:ECDHE-RSA-AES128-GCM-SHA256',
+    clientCaFile: 'ca.pem',
+    requestheaderClientCaFile: 'proxy-ca.pem',
+    requestheaderAllowedNames: ['front-proxy', 'other'],
+    requestheaderUsernameHeaders: ['X-User', 'X-Remote-User'],
+    requestheaderGroupHeaders: ['X-Group'],
+    requestheaderExtraHeadersPrefix: 'X-Extra-',
+    tokenAuthFile: 'tokens.csv',
+    authenticationTokenWebhook: true,
+    authenticationTokenWebhookCacheTtlMs: 60_000,
+    kubeconfig: 'kubeconfig.yaml',
+    anonymousAuth: true,
+    authorizationMode: 'Rules',
+    authorizationWebhookCacheAuthorizedTtlMs: 120_000,
+    authorizationWebhookCacheUnauthorizedTtlMs: 10_000,
+    authorizationRulesFile: 'rules.yaml',
+    authorizationResource: 'pods/exec',
+    allowedOrigins: ['https://a.example', 'http://b.example:8080'],
+    sessionLog: '/var/log/execlet/sessions.log',
+    sessionLogFailure: 'refuse',
+    sessionLogRedact: [/--password \S+/g, /a,b/g],
   });
 });
 
@@ -136,6 +203,31 @@ test('a bad value is named with its flag, or with its file and key', () => {
     ['logLevel', 'INFO', /must be one of error, warn, info, debug, not "INFO"$/],
     ['logFormat', 'xml', /must be one of json, text, not "xml"$/],
     ['tlsCertFile', '', /must be the path of a file, not ""$/],
+    ['certDir', '', /must be the path of a directory, not ""$/],
+    ['tlsMinVersion', '1.2', /must be one of VersionTLS12, VersionTLS13, not "1.2"$/],
+    ['tlsCipherSuites', 'TLS_RSA_WITH_RC4_128_SHA', /: TLS_RSA_WITH_RC4_128_SHA is insecure$/],
+    ['tlsCipherSuites', 'AES128', /"AES128" is no cipher suite that execlet knows$/],
+    ['requestheaderAllowedNames', '', /must be a list of names, not ""$/],
+    ['requestheaderUsernameHeaders', 'X User', /must be a list of header names, not "X User"$/],
+    ['requestheaderGroupHeaders', 'a,,b', /header names/],
+    ['requestheaderExtraHeadersPrefix', 'X:', /must be the beginning of a header name, not "X:"$/],
+    ['authenticationTokenWebhook', 'yes', /must be true or false, not "yes"$/],
+    ['authenticationTokenWebhookCacheTtl', '-1s', /duration from 1ms/],
+    ['anonymousAuth', '1', /must be true or false/],
+    ['authorizationMode', 'RBAC', /must be one of Webhook, Rules, AlwaysAllow, not "RBAC"$/],
+    ['authorizationWebhookCacheAuthorizedTtl', '5', /duration from 1ms/],
+    ['authorizationWebhookCacheUnauthorizedTtl', '5', /duration from 1ms/],
+    ['authorizationResource', 'pods', /must be one of pods\/exec, nodes\/proxy, not "pods"$/],
+    ['allowedOrigins', '*', /must be a list of origins, .*, not "\*"$/],
+    ['allowedOrigins', 'https://a.example/', /list of origins/],
+    ['sessionLog', '', /must be the path of a file/],
+    ['sessionLogFailure', 'ignore', /must be one of continue, refuse, not "ignore"$/],
+    [
+      'sessionLogRedact',
+      '(s3cret',
+      /must be regular expressions, and one is not a regular expression: Unterminated group$/,
+    ],
+    ['sessionLogRedact', '', /must be regular expressions, and one is an empty pattern/],
   ];
   for (const [key, value, problem] of bad) {
     const flag = SETTINGS.find(setting => setting.key === key)?.flag ?? '';
@@ -167,14 +259,79 @@ test('a malformed DOCKER_HOST is named as such', () => {
   assert.match(problemOf({ env: { DOCKER_HOST: 'ssh://host' } }), /^DOCKER_HOST: must be unix:.*, not "ssh:\/\/host"$/);
 });
 
-test('only loopback addresses may be listened on', () => {
+test('an address that is not loopback needs a way to know callers, and to decide about them', () => {
   for (const address of ['127.0.0.1', '127.255.3.4', '::1', 'localhost']) {
     assert.equal(load({ flags: { address } }).address, address);
   }
   for (const address of ['0.0.0.0', '::', '10.0.0.1', '128.0.0.1', '::ffff:10.0.0.1', 'fe80::1']) {
-    assert.match(problemOf({ flags: { address } }), new RegExp(`^--address: ${address} is not a loopback address`));
-    assert.match(problemOf(withFile(`address: "${address}"`)), /^f\.yaml: address: .* is not a loopback address/);
+    const wanted = `${address} is not a loopback address, and needs a way to authenticate callers`;
+    assert.ok(problemOf({ flags: { address } }).startsWith(`--address: ${wanted}: --client-ca-file`));
+    assert.ok(problemOf(withFile(`address: "${address}"`)).startsWith(`f.yaml: address: ${wanted}`));
+    const anonymous = { address, anonymousAuth: 'true', authorizationMode: 'AlwaysAllow' };
+    assert.ok(problemOf({ flags: anonymous }).startsWith('--address: '), 'being anonymous proves nothing');
+    const known = { address, tokenAuthFile: 'tokens.csv' };
+    assert.match(problemOf({ flags: known, files: FILES }), /^--authorization-mode: must be said/);
+    assert.equal(load({ flags: { ...known, authorizationMode: 'AlwaysAllow' }, files: FILES }).address, address);
   }
+});
+
+test('settings of access that need one another are named', () => {
+  const cases: [given: Readonly<Record<string, string>>, problem: RegExp][] = [
+    [{ tokenAuthFile: 'tokens.csv' }, /^--authorization-mode: must be said where callers are authenticated/],
+    [{ anonymousAuth: 'true' }, /^--authorization-mode: must be said/],
+    [{ authorizationMode: 'AlwaysAllow' }, /^--authorization-mode: needs a way to authenticate callers/],
+    [
+      { requestheaderClientCaFile: 'ca.pem', authorizationMode: 'AlwaysAllow' },
+      /^--requestheader-client-ca-file: needs --requestheader-allowed-names/,
+    ],
+    [{ requestheaderAllowedNames: 'a' }, /^--requestheader-allowed-names: needs --requestheader-client-ca-file too$/],
+    [
+      { anonymousAuth: 'true', authorizationMode: 'Rules' },
+      /^--authorization-mode: Rules needs --authorization-rules-file too$/,
+    ],
+    [
+      { anonymousAuth: 'true', authorizationMode: 'AlwaysAllow', authorizationRulesFile: 'rules.yaml' },
+      /^--authorization-rules-file: needs --authorization-mode=Rules too$/,
+    ],
+    [
+      { anonymousAuth: 'true', authorizationMode: 'AlwaysAllow', authorizationResource: 'nodes/proxy' },
+      /^--authorization-resource: needs --authorization-mode=Webhook too$/,
+    ],
+    [
+      { address: '::', tokenAuthFile: 'tokens.csv', anonymousAuth: 'true', authorizationMode: 'AlwaysAllow' },
+      /^--anonymous-auth: with --authorization-mode=AlwaysAllow everybody who reaches :: could run commands/,
+    ],
+    [
+      { kubeconfig: 'kubeconfig.yaml' },
+      /^--kubeconfig: needs --authentication-token-webhook or --authorization-mode=Webhook too$/,
+    ],
+  ];
+  for (const [flags, problem] of cases) assert.match(problemOf({ flags, files: FILES }), problem);
+});
+
+test('files of access must be there and make sense, and what they hold is not repeated', () => {
+  const problem = (key: string, text: string | undefined): string =>
+    problemOf({
+      flags: {
+        authorizationMode: 'AlwaysAllow',
+        requestheaderAllowedNames: 'a',
+        requestheaderClientCaFile: 'ca.pem',
+        [key]: 'x',
+      },
+      files: { ...FILES, ...(text !== undefined && { x: text }) },
+    });
+  for (const [key, flag, text, expected] of [
+    ['clientCaFile', '--client-ca-file', 's3cret', 'x: it holds no certificate in PEM'],
+    ['requestheaderClientCaFile', '--requestheader-client-ca-file', 's3cret', 'x: it holds no certificate in PEM'],
+    ['tokenAuthFile', '--token-auth-file', 's3cret,alice', 'x: line 1'],
+  ] as const) {
+    assert.ok(problem(key, undefined).startsWith(`${flag}: cannot read x (ENOENT`), key);
+    const wrong = problem(key, text);
+    assert.ok(wrong.startsWith(`${flag}: ${expected}`), wrong);
+    assert.doesNotMatch(wrong, /s3cret/);
+  }
+  const rules = { anonymousAuth: 'true', authorizationMode: 'Rules', authorizationRulesFile: 'x' };
+  assert.match(problemOf({ flags: rules, files: { x: 'rules: [{}]' } }), /^--authorization-rules-file: x: rules\[0\]/);
 });
 
 test('keys that are no settings are named with the file, flags in kebab-case and config itself too', () => {

@@ -23,6 +23,25 @@ test("the kubelet's form, with and without a UID", () => {
   assert.deepEqual({ podUid, container }, { podUid: 'uid-1', container: 'c' });
 });
 
+test('of an environment only the audit id is taken, once and whole', () => {
+  const path = '/exec/ns/pod/c?command=ls&output=1';
+  assert.equal(parse(path).auditId, undefined);
+  assert.equal(parse(`${path}&env=KUBERNETES_EXEC_AUDIT_ID=a-1=b`).auditId, 'a-1=b');
+  for (const env of [
+    'PATH=/tmp',
+    'KUBERNETES_EXEC_AUDIT_ID',
+    'KUBERNETES_EXEC_AUDIT_ID=',
+    'kubernetes_exec_audit_id=a',
+    'KUBERNETES_EXEC_AUDIT_ID=a%20b',
+    'KUBERNETES_EXEC_AUDIT_ID=a%0Ab',
+    `KUBERNETES_EXEC_AUDIT_ID=${'a'.repeat(257)}`,
+    'KUBERNETES_EXEC_AUDIT_ID=a&env=PATH=/tmp',
+    '',
+  ]) {
+    assert.throws(() => parse(`${path}&env=${env}`), { code: 'BadExecRequest' }, env);
+  }
+});
+
 test("the API server's form, with and without a container", () => {
   const path = '/api/v1/namespaces/ns/pods/pod/exec?command=ls&stdout=true';
   assert.deepEqual(parse(path, 'GET'), {

@@ -1,0 +1,231 @@
+import { readFileSync } from 'node:fs';
+import { Command } from 'commander';
+import {
+  questionOf,
+  type AuthorizedAction,
+  type AuthorizationResource,
+  type Question,
+} from '../access/authorization.ts';
+import { ANONYMOUS, AUTHENTICATED_GROUP, groupsOf, type Caller } from '../access/caller.ts';
+import { parseRules, VERBS, type Verb } from '../access/rules.ts';
+import { ClientError, messageOf } from '../client/client-error.ts';
+import { print } from '../client/output.ts';
+import { settle } from '../client/settle.ts';
+import { loadSettings } from '../config/load.ts';
+import type { Settings } from '../config/schema.ts';
+import { addSettingFlags, type SettingFlags } from './setting-flags.ts';
+
+interface DoctorFlags {
+  readonly as: string;
+  readonly asGroup?: readonly string[];
+  readonly container?: string;
+}
+
+/** The API server would have to be asked. */
+const NOT_DECIDED = 3;
+
+/** `execlet doctor`: what the configured authorisation decides about a caller, and why. Exits with 1 for a denial. */
+export function doctorCommand(): Command {
+  const command = new Command('doctor')
+    .description(
+      'tell what the configured authorisation decides, and why; exits with 1 for a denial, 3 where the API server decides',
+    )
+    .usage('[SETTING…] --as USER [--as-group GROUP]… VERB [NAMESPACE[/POD]] [-c CONTAINER] [-- COMMAND [ARGUMENT…]]')
+    .argument('<verb>', VERBS.join(', '))
+    .argument('[target]', 'NAMESPACE/POD for exec and get, NAMESPACE for list (default: all), nothing for the others')
+    .argument('[command...]', 'what exec is to run')
+    .requiredOption('--as <USER>', 'name of the caller; system:anonymous is whoever shows no credential')
+    .option('--as-group <GROUP>', 'a group of the caller; may be given again', append)
+    .option('-c, --container <NAME>', 'container that exec names (default: none)');
+  return addSettingFlags(command).action(
+    (verb: string, target: string | undefined, argv: string[], flags: DoctorFlags & SettingFlags) =>
+      settle(() => diagnose({ verb, target, command: argv, flags })),
+  );
+}
+
+function append(value: string, values: readonly string[] = []): readonly string[] {
+  return [...values, value];
+}
+
+interface DoctorRequest {
+  readonly verb: string;
+  readonly target: string | undefined;
+  readonly command: readonly string[];
+  readonly flags: DoctorFlags & SettingFlags;
+}
+
+async function diagnose({ verb, target, command, flags }: DoctorRequest): Promise<number> {
+  const { as, asGroup = [], container, ...settingFlags } = flags;
+  const action = actionOf({ verb, target, container, command });
+  if (Object.keys(settingFlags).length === 0) {
+    throw ClientError.usage("doctor needs the daemon's settings: --config FILE, or its flags");
+  }
+  const settings = loadSettings({
+    flags: settingFlags,
+    env: process.env,
+    readFile: path => readFileSync(path, 'utf8'),
+  });
+  const { authorizationMode: mode, authorizationRulesFile: rulesFile, authorizationResource, nodeName } = settings;
+  const { allowed, lines } = explainDecision({
+    mode,
+    rulesText: rulesFile === undefined ? undefined : readRules(rulesFile),
+    caller: callerOf(as, asGroup),
+    action,
+    resource: authorizationResource,
+    nodeName,
+  });
+  const depends = action.kind === 'exec' && container === undefined && !allowed && mode === 'Rules';
+  const hint = depends ? ['note: where the pod has one container, the daemon asks about that: name it with -c'] : [];
+  await print([...lines, ...hint].map(line => `${line}\n`).join(''));
+  return mode === 'Webhook' ? NOT_DECIDED : allowed ? 0 : 1;
+}
+
+function readRules(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    throw ClientError.usage(`authorizationRulesFile: ${messageOf(error)}`, error);
+  }
+}
+
+/** Whoever the flags name, as an authenticator would have found them. */
+export function callerOf(name: string, groups: readonly string[]): Caller {
+  if (name === ANONYMOUS.name) return ANONYMOUS;
+  return {
+    name,
+    groups: groupsOf(name, groups),
+    extra: new Map(),
+    proof: 'client_certificate',
+  };
+}
+
+/** What the command line asks about. Throws a usage error for a target that does not go with the verb. */
+export function actionOf({
+  verb: given,
+  target,
+  container,
+  command = [],
+}: {
+  verb: string;
+  target?: string | undefined;
+  container?: string | undefined;
+  command?: readonly string[];
+}): AuthorizedAction {
+  const verb = VERBS.find(known => known === given);
+  if (verb === undefined) throw ClientError.usage(`"${given}" is none of ${VERBS.join(', ')}`);
+  if (verb !== 'exec' && (container !== undefined || command.length > 0)) {
+    throw ClientError.usage(`${container === undefined ? 'a command' : '--container'} is for exec only`);
+  }
+  const { namespace, pod } = targetOf(verb, target);
+  switch (verb) {
+    case 'exec':
+      return { kind: 'exec', namespace, pod, ...(container !== undefined && { container }), command };
+    case 'get':
+      return { kind: 'pods', verb, namespace, pod };
+    case 'list':
+      return { kind: 'pods', verb, ...(namespace !== '' && { namespace }) };
+    case 'list-sessions':
+      return { kind: 'sessions', verb: 'list' };
+    case 'end-sessions':
+      return { kind: 'sessions', verb: 'delete' };
+    case 'metrics':
+      return { kind: 'metrics' };
+  }
+}
+
+/** Empty where the verb takes none, or needs none. */
+function targetOf(verb: Verb, target: string | undefined): { namespace: string; pod: string } {
+  const [namespace = '', pod = '', ...rest] = target?.split('/') ?? [];
+  switch (verb) {
+    case 'exec':
+    case 'get':
+      if (namespace !== '' && pod !== '' && rest.length === 0) return { namespace, pod };
+      throw ClientError.usage(`${verb} needs NAMESPACE/POD`);
+    case 'list':
+      if (target === undefined || (namespace !== '' && target === namespace)) return { namespace, pod };
+      throw ClientError.usage('list takes a NAMESPACE, or nothing for all of them');
+    default:
+      if (target === undefined) return { namespace, pod };
+      throw ClientError.usage(`${verb} is for the whole node and takes no target`);
+  }
+}
+
+/**
+ * What the daemon would decide, and why, one line each.
+ *
+ * @throws {ClientError} a usage error, for rules that are missing or malformed
+ */
+export function explainDecision({
+  mode,
+  rulesText,
+  caller,
+  action,
+  resource = 'pods/exec',
+  nodeName,
+}: {
+  mode: Settings['authorizationMode'];
+  /** Of the rules file; for the mode Rules only. */
+  rulesText?: string | undefined;
+  caller: Caller;
+  action: AuthorizedAction;
+  resource?: AuthorizationResource;
+  nodeName: string;
+}): { readonly allowed: boolean; readonly lines: readonly string[] } {
+  switch (mode) {
+    case undefined:
+      return {
+        allowed: true,
+        lines: [
+          'no authorization mode is set: serve starts only on a loopback address without an authenticator',
+          'allowed: everybody who reaches it is system:anonymous and may do everything',
+        ],
+      };
+    case 'AlwaysAllow':
+      return { allowed: true, lines: ['allowed: the authorization mode AlwaysAllow allows everything'] };
+    case 'Webhook':
+      return {
+        allowed: false,
+        lines: [
+          'the API server decides, and is not asked here; ask it with:',
+          canIOf(questionOf(action, { resource, nodeName }), caller),
+        ],
+      };
+    case 'Rules': {
+      const rules = readRulesText(rulesText);
+      const { allowed } = rules.decide(caller, action);
+      return { allowed, lines: [...rules.problems, ...rules.explain(caller, action)] };
+    }
+  }
+}
+
+function readRulesText(text: string | undefined): ReturnType<typeof parseRules> {
+  if (text === undefined) throw ClientError.usage('authorizationRulesFile: the mode Rules needs it');
+  try {
+    return parseRules(text);
+  } catch (error) {
+    throw ClientError.usage(`authorizationRulesFile: ${messageOf(error)}`, error);
+  }
+}
+
+/** The question as kubectl asks it, for a POSIX shell. Whoever runs it needs the right to impersonate the caller. */
+function canIOf(question: Question, caller: Caller): string {
+  const words = ['kubectl', 'auth', 'can-i', question.verb];
+  if ('path' in question) {
+    words.push(question.path);
+  } else {
+    const { group, resource, subresource, namespace, name } = question;
+    const type = group === '' ? resource : `${resource}.${group}`;
+    words.push(name === undefined ? type : `${type}/${name}`);
+    if (subresource !== undefined) words.push(`--subresource=${subresource}`);
+    if (namespace !== undefined) words.push(`--namespace=${namespace}`);
+    else if (resource === 'pods') words.push('--all-namespaces');
+  }
+  // The API server itself adds the group of the authenticated, or that of the anonymous, to whoever is impersonated.
+  const groups = caller.groups.filter(group => group !== AUTHENTICATED_GROUP && !ANONYMOUS.groups.includes(group));
+  words.push(`--as=${caller.name}`, ...groups.map(group => `--as-group=${group}`));
+  return words.map(quoted).join(' ');
+}
+
+function quoted(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`;
+}

@@ -1,0 +1,32 @@
+import type { Action } from '../access/authorization.ts';
+import { notServed } from '../kubeapi/not-served.ts';
+import { decodeName, isExecPath } from './exec-request.ts';
+
+const DISCOVERY_PATHS: ReadonlySet<string> = new Set(['/version', '/api', '/apis', '/api/v1']);
+const SESSIONS_PATH = /^\/execlet\/v1\/sessions(\/[^/]+)?$/;
+const PODS_PATH = /^\/api\/v1\/namespaces\/([^/]+)\/pods(?:\/([^/]+))?$/;
+
+/** `exec` stands for itself: what it asks for is in the query too. */
+export type RouteAction = Exclude<Action, { kind: 'exec' }> | { readonly kind: 'exec' };
+
+/**
+ * What a request to a path does, whether or not it asks for an upgrade; decided by the path as it was sent.
+ * Undefined for a path that is none of ours.
+ *
+ * Who may is decided by this alone, so a path that is missing here is answered with 404, whatever else would answer it.
+ *
+ * @throws {ExecletError} BadExecRequest for a name that is not valid percent-encoding
+ */
+export function actionOf(method: string, pathname: string): RouteAction | undefined {
+  if (isExecPath(pathname)) return { kind: 'exec' };
+  if (pathname === '/metrics') return { kind: 'metrics' };
+  if (pathname === '/pods' || pathname === '/api/v1/pods') return { kind: 'pods', verb: 'list' };
+  if (SESSIONS_PATH.test(pathname)) return { kind: 'sessions', verb: method === 'DELETE' ? 'delete' : 'list' };
+  if (DISCOVERY_PATHS.has(pathname) || notServed(pathname) !== undefined) return { kind: 'discovery' };
+  const [, namespaceSegment, podSegment] = PODS_PATH.exec(pathname) ?? [];
+  const namespace = decodeName(namespaceSegment ?? '');
+  if (namespace === undefined) return undefined;
+  if (podSegment === undefined) return { kind: 'pods', verb: 'list', namespace };
+  const pod = decodeName(podSegment);
+  return pod === undefined ? undefined : { kind: 'pods', verb: 'get', namespace, pod };
+}

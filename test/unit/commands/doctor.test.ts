@@ -1,0 +1,131 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Action } from '../../../src/access/authorization.ts';
+import { ANONYMOUS, AUTHENTICATED_GROUP } from '../../../src/access/caller.ts';
+import { actionOf, callerOf, explainDecision } from '../../../src/commands/doctor.ts';
+import { CHECKOUT } from '../../support/checkout.ts';
+import { runCommand } from '../../support/command.ts';
+
+const ALICE = callerOf('alice', ['ops']);
+const EXEC = { kind: 'exec', namespace: 'team-a', pod: 'web-1', command: ['ls', '-l'] } as const;
+const nodeName = 'node-1';
+
+test('with Rules it says why, with what is wrong in the rules, and decides as the daemon does', () => {
+  const rulesText = 'rules: [{ users: [alice], namespaces: ["team-*"], verbs: [exec, metrics] }]';
+  const asked = { mode: 'Rules', rulesText, caller: ALICE, nodeName } as const;
+  const problem =
+    'rules[0].verbs: metrics is never allowed by a rule that is limited to some namespaces; give it a rule of its own';
+  assert.deepEqual(explainDecision({ ...asked, action: EXEC }), {
+    allowed: true,
+    lines: [problem, 'rules[0] applies: user "alice" matches "alice"', 'allowed by rules[0]'],
+  });
+  assert.deepEqual(explainDecision({ ...asked, action: { kind: 'sessions', verb: 'list' } }), {
+    allowed: false,
+    lines: [problem, 'rules[0] does not apply: it allows exec, metrics, not list-sessions', 'denied: no rule applies'],
+  });
+});
+
+test('rules that are missing or malformed are a usage error', () => {
+  const asked = { mode: 'Rules', caller: ALICE, action: EXEC, nodeName } as const;
+  assert.throws(() => explainDecision(asked), {
+    exitCode: 2,
+    message: /^authorizationRulesFile: the mode Rules needs it/,
+  });
+  assert.throws(() => explainDecision({ ...asked, rulesText: 'rules: {}' }), {
+    exitCode: 2,
+    message: 'authorizationRulesFile: rules: must be a list of rules',
+  });
+});
+
+test('AlwaysAllow allows, and no mode is what loopback without an authenticator has', () => {
+  for (const mode of ['AlwaysAllow', undefined] as const) {
+    const { allowed, lines } = explainDecision({ mode, caller: ALICE, action: EXEC, nodeName });
+    assert.equal(allowed, true);
+    assert.match(lines.at(-1) ?? '', /^allowed: /);
+  }
+});
+
+test('with Webhook it gives the question to kubectl, and allows nothing itself', () => {
+  const ask = (action: Exclude<Action, { kind: 'discovery' }>, caller = ALICE): string => {
+    const { allowed, lines } = explainDecision({ mode: 'Webhook', caller, action, nodeName });
+    assert.equal(allowed, false);
+    assert.match(lines[0] ?? '', /^the API server decides/);
+    return lines[1] ?? '';
+  };
+  const as = '--as=alice --as-group=ops';
+  assert.equal(ask(EXEC), `kubectl auth can-i create pods/web-1 --subresource=exec --namespace=team-a ${as}`);
+  assert.equal(
+    ask({ kind: 'pods', verb: 'get', namespace: 'a', pod: 'b' }),
+    `kubectl auth can-i get pods/b --namespace=a ${as}`,
+  );
+  assert.equal(ask({ kind: 'pods', verb: 'list' }), `kubectl auth can-i list pods --all-namespaces ${as}`);
+  assert.equal(ask({ kind: 'sessions', verb: 'delete' }), `kubectl auth can-i delete sessions.execlet.dev ${as}`);
+  assert.equal(ask({ kind: 'metrics' }), `kubectl auth can-i get /metrics ${as}`);
+  assert.equal(ask({ kind: 'metrics' }, ANONYMOUS), 'kubectl auth can-i get /metrics --as=system:anonymous');
+  assert.match(ask({ kind: 'metrics' }, callerOf("o'x; rm", [])), / '--as=o'\\''x; rm'$/);
+  const { lines } = explainDecision({
+    mode: 'Webhook',
+    caller: ALICE,
+    action: EXEC,
+    nodeName,
+    resource: 'nodes/proxy',
+  });
+  assert.equal(lines[1], `kubectl auth can-i create nodes/node-1 --subresource=proxy ${as}`);
+});
+
+test('the caller is as an authenticator finds them', () => {
+  assert.deepEqual(ALICE.groups, ['ops', AUTHENTICATED_GROUP]);
+  assert.equal(callerOf('system:anonymous', ['ops']), ANONYMOUS);
+});
+
+test('verbs and targets are the actions that they name', () => {
+  const command = ['ls', '-l'];
+  assert.deepEqual(actionOf({ verb: 'exec', target: 'team-a/web-1', command }), EXEC);
+  assert.deepEqual(actionOf({ verb: 'exec', target: 'team-a/web-1', container: 'app', command }), {
+    ...EXEC,
+    container: 'app',
+  });
+  assert.deepEqual(actionOf({ verb: 'get', target: 'a/b' }), { kind: 'pods', verb: 'get', namespace: 'a', pod: 'b' });
+  assert.deepEqual(actionOf({ verb: 'list' }), { kind: 'pods', verb: 'list' });
+  assert.deepEqual(actionOf({ verb: 'list', target: 'a' }), { kind: 'pods', verb: 'list', namespace: 'a' });
+  assert.deepEqual(actionOf({ verb: 'list-sessions' }), { kind: 'sessions', verb: 'list' });
+  assert.deepEqual(actionOf({ verb: 'end-sessions' }), { kind: 'sessions', verb: 'delete' });
+  assert.deepEqual(actionOf({ verb: 'metrics' }), { kind: 'metrics' });
+});
+
+test('a target that does not go with its verb is a usage error', () => {
+  const wrong: [Parameters<typeof actionOf>[0], RegExp][] = [
+    [{ verb: 'create' }, /^"create" is none of exec, /],
+    [{ verb: 'exec' }, /^exec needs NAMESPACE\/POD$/],
+    [{ verb: 'exec', target: 'web' }, /^exec needs/],
+    [{ verb: 'get', target: 'a/' }, /^get needs/],
+    [{ verb: 'get', target: 'a/b/c' }, /^get needs/],
+    [{ verb: 'list', target: 'a/b' }, /^list takes a NAMESPACE/],
+    [{ verb: 'list', target: '' }, /^list takes/],
+    [{ verb: 'metrics', target: 'a' }, /^metrics is for the whole node/],
+    [{ verb: 'get', target: 'a/b', container: 'c' }, /^--container is for exec only$/],
+    [{ verb: 'get', target: 'a/b', command: ['ls'] }, /^a command is for exec only$/],
+  ];
+  for (const [asked, message] of wrong) assert.throws(() => actionOf(asked), { exitCode: 2, message });
+});
+
+test('the command takes the settings of serve, and a command behind -- with its own flags', async () => {
+  const run = async (...args: string[]): Promise<{ exitCode: number; stdout: string; stderr: string }> => {
+    const script = `
+      import { doctorCommand } from './src/commands/doctor.ts';
+      await doctorCommand().parseAsync(process.argv.slice(1), { from: 'user' });`;
+    const node = ['--input-type=module', '--eval', script, '--', ...args];
+    const result = await runCommand(process.execPath, node, { cwd: CHECKOUT });
+    return { ...result, stdout: result.stdout.toString() };
+  };
+  const right = ['--port', '1', '--as', 'alice', '--as-group', 'a', '--as-group', 'b', 'exec', 'a/b', '-c', 'c', '--'];
+  const { exitCode, stdout, stderr } = await run(...right, 'ls', '--as', 'x');
+  assert.deepEqual([exitCode, stderr], [0, '']);
+  assert.match(stdout, /^no authorization mode is set: [^\n]+\nallowed: [^\n]+\n$/);
+  const wrong = await run('--as', 'alice', 'exec', 'b');
+  assert.deepEqual(wrong, { exitCode: 2, stdout: '', stderr: 'execlet: exec needs NAMESPACE/POD\n' });
+  // Without a word of the daemon's settings it would speak of another daemon than the one that was meant.
+  const bare = await run('--as', 'alice', 'exec', 'a/b');
+  assert.deepEqual([bare.exitCode, bare.stdout], [2, '']);
+  assert.match(bare.stderr, /^execlet: doctor needs the daemon's settings: --config FILE, or its flags\n$/);
+});
