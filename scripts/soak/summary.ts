@@ -11,6 +11,8 @@ const MEMORY_JUDGED_FROM_MINUTES = 10;
 /** The daemon runs about ten sessions a second here, so 1 KiB left behind by each would be 600 a minute. */
 const MOST_USED_KIB_PER_MINUTE = 100;
 const WARM_UP = 0.2;
+/** Sessions that the Engine itself did not serve, of a thousand. */
+const MOST_ENGINE_FAULTS = 1;
 
 export interface Mismatch {
   readonly session: number;
@@ -79,7 +81,13 @@ export function slopesOf(samples: readonly Sample[], minutes: number): Findings[
 export function failuresOf(findings: Omit<Findings, 'failures'>): string[] {
   const failures = [...findings.daemonErrors];
   if (findings.mismatches > 0) failures.push(`${findings.mismatches} sessions were not as they must be`);
-  for (const [what, count] of Object.entries(findings.leftBehind)) {
+  const engineFaults = findings.byEnd['engine fault'] ?? 0;
+  if (engineFaults > Math.max(1, (findings.sessions / 1_000) * MOST_ENGINE_FAULTS)) {
+    failures.push(`the Engine did not serve ${engineFaults} sessions, or execlet did not ask it as it should`);
+  }
+  // An exec whose start the Engine has not answered stays there: it has no call to remove one.
+  const { execs, ...left } = findings.leftBehind;
+  for (const [what, count] of Object.entries({ ...left, execs: execs - engineFaults })) {
     if (count > 0) failures.push(`${count} ${what} left behind`);
   }
   const judged = findings.minutes >= MEMORY_JUDGED_FROM_MINUTES;

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Received, type Observed } from '../../../scripts/soak/observed.ts';
 import { PROTOCOLS, planHello, type Expected, type SessionPlan } from '../../../scripts/soak/session-plan.ts';
+import { failuresOf, type Findings } from '../../../scripts/soak/summary.ts';
 import { judge } from '../../../scripts/soak/verdict.ts';
 
 // What the soak would say of a daemon that does something wrong.
@@ -128,4 +129,44 @@ test('a refusal must come, and with its own status', () => {
   assert.deepEqual(problems(expected, { refused: 404 }), []);
   assert.notDeepEqual(problems(expected, { refused: 403 }), []);
   assert.notDeepEqual(problems(expected, {}), []);
+});
+
+describe('what the Engine did not do', () => {
+  const fault = failureStatus('the Engine at unix:///x does not answer: socket hang up');
+
+  test('is no mismatch, when it is told as a failure and no output is wrong', () => {
+    assert.deepEqual(problems(WHOLE, { stdout: '', errorStream: fault }), []);
+    assert.deepEqual(problems({ end: 'start failure' }, { stdout: '', errorStream: fault }), []);
+    assert.equal(problems(WHOLE, { stdout: '0x', errorStream: fault }).length, 1);
+    assert.equal(problems(WHOLE, { stdout: '', errorStream: fault, flaws: ['close code 1006'] }).length, 1);
+    assert.equal(problems(WHOLE, { stdout: '', errorStream: failureStatus('the Engine broke off') }).length, 2);
+  });
+
+  test('fails a run all the same, when it is more than one session of a thousand', () => {
+    const none = { fds: 0, sockets: 0, timers: 0, execs: 0, sessions: 0 };
+    const findings = (sessions: number, faults: number): Omit<Findings, 'failures'> => ({
+      ...{
+        seed: 1,
+        minutes: 1,
+        concurrency: 8,
+        sessions,
+        byKind: {},
+        byProtocol: {},
+        byEnd: { 'engine fault': faults },
+      },
+      ...{ containerRestarts: 0, bytesRelayed: 0, mismatches: 0, mismatched: [], keptExecs: [], daemonErrors: [] },
+      slopes: { rssKib: 0, usedKib: 0, fds: 0, sockets: 0, timers: 0 },
+      leftBehind: none,
+      rssKib: { before: 0, most: 0, after: 0 },
+      usedKib: { before: 0, most: 0, after: 0 },
+    });
+    assert.deepEqual(failuresOf(findings(30_000, 30)), []);
+    assert.equal(failuresOf(findings(30_000, 31)).length, 1);
+    assert.deepEqual(failuresOf(findings(500, 1)), []);
+    assert.equal(failuresOf(findings(500, 2)).length, 1);
+    const kept = (faults: number, execs: number): string[] =>
+      failuresOf({ ...findings(30_000, faults), leftBehind: { ...none, execs } });
+    assert.deepEqual(kept(12, 12), [], 'the Engine keeps an exec that it did not start');
+    assert.deepEqual(kept(12, 13), ['1 execs left behind']);
+  });
 });
