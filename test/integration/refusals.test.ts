@@ -112,7 +112,7 @@ const TEXT_REFUSALS: [title: string, lines: string[], code: number, body: string
     'mismatch challenge/response',
   ],
   ['a foreign Host', [`POST ${KUBELET} HTTP/1.1`, 'Host: evil.example', ...SPDY], 403, /Host header/],
-  ['an Origin', [`GET ${KUBELET} HTTP/1.1`, 'Origin: http://localhost', ...WEBSOCKET], 403, /Origin header/],
+  ['an Origin', [`GET ${KUBELET} HTTP/1.1`, 'Origin: http://localhost:3000', ...WEBSOCKET], 403, /Origin header/],
   ['attach', ['POST /attach/default/web/app?output=1 HTTP/1.1', ...SPDY], 501, /execlet serves exec only/],
   ['port-forward', ['POST /portForward/default/web HTTP/1.1', ...SPDY], 501, /execlet serves exec only/],
   ['logs', ['GET /containerLogs/default/web/app HTTP/1.1', 'Connection: close'], 501, /execlet serves exec only/],
