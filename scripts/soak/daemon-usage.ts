@@ -23,8 +23,8 @@ export interface Sample extends Usage {
   readonly minutes: number;
 }
 
-/** Together more than the 5 s below. */
-const QUIET_READINGS = 12;
+/** Together more than the 6 s below. */
+const QUIET_READINGS = 14;
 const QUIET_INTERVAL_MS = 500;
 
 const report = z.object({ timers: z.int(), usedBytes: z.int() });
@@ -57,7 +57,7 @@ export async function readUsage(pid: number, socketPath: string): Promise<Usage>
 }
 
 /**
- * The most, or the least, of readings over some seconds. An idle daemon asks the Engine every 5 s whether it is there, over a
+ * The most, or the least, of readings over some seconds. An idle daemon asks the Engine every 6 s whether it is there, over a
  * connection that it then keeps for 5 s: what belongs to rest is the most that is seen of it before, and the least after.
  */
 export async function readQuietUsage(pid: number, socketPath: string, of: 'most' | 'least'): Promise<Usage> {

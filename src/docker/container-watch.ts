@@ -12,8 +12,11 @@ import { nameContainer, type NamingScheme } from './naming-schemes.ts';
 
 const RECONNECT_FIRST_MS = 100;
 const RECONNECT_MOST_MS = 2_000;
-/** How often a quiet Engine is asked whether it still lives. */
-const PING_INTERVAL_MS = 5_000;
+/**
+ * How often a quiet Engine is asked whether it still lives: beyond the 5 s for which Node keeps a connection, so that each question's is
+ * let go. (At 5 s it was chance whether the next one found it, and an idle daemon held one connection more for as long as it did.)
+ */
+const PING_INTERVAL_MS = 6_000;
 
 export interface ContainerWatchOptions {
   readonly engine: Engine;
