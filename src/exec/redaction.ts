@@ -19,14 +19,14 @@ const MATCHING_MS = 500;
  */
 export function parseRedactPattern(text: string): RegExp {
   if (text === '') throw new Error('an empty pattern hides nothing');
+  let message: string;
   try {
     return new RegExp(text, 'g');
   } catch (cause) {
-    // "Invalid regular expression: /PATTERN/g: REASON"
-    const message = cause instanceof Error ? cause.message : '';
-    // eslint-disable-next-line preserve-caught-error -- it repeats the pattern
-    throw new Error(`not a regular expression: ${message.slice(message.lastIndexOf(': ') + 2)}`);
+    message = cause instanceof Error ? cause.message : '';
   }
+  // "Invalid regular expression: /PATTERN/g: REASON"; so it is not kept as the cause either.
+  throw new Error(`not a regular expression: ${message.slice(message.lastIndexOf(': ') + 2)}`);
 }
 
 export interface RedactedCommand {

@@ -145,12 +145,13 @@ export async function readBounded(path: string, maxBytes: number): Promise<Buffe
 
 async function load<T>({ name, paths, load }: WatchedFilesOptions<T>, { contents }: Reading): Promise<T> {
   if (contents instanceof Error) throw new Error(`${name}: ${contents.message}`);
+  let problem: string;
   try {
     return await load(...contents);
   } catch (cause) {
-    // eslint-disable-next-line preserve-caught-error -- it may hold what was read
-    throw new Error(`${name} ${paths.join(' and ')}: ${asError(cause).message}`);
+    problem = asError(cause).message;
   }
+  throw new Error(`${name} ${paths.join(' and ')}: ${problem}`); // without its cause, which may hold what was read
 }
 
 async function read({ paths, maxBytes = MAX_BYTES }: WatchedFilesOptions<unknown>): Promise<Reading> {
