@@ -3,8 +3,8 @@ import { Authentication, OPEN, type TokenAuthenticator } from './access/authenti
 import { ALWAYS_ALLOW, type Authorizer } from './access/authorization.ts';
 import { CertificateBundle } from './access/certificate-bundle.ts';
 import { FrontProxy } from './access/front-proxy.ts';
-import { parseRules, Rules } from './access/rules.ts';
-import { parseTokenFile, TokenFile } from './access/token-file.ts';
+import { parseRules } from './access/rules.ts';
+import { parseTokenFile } from './access/token-file.ts';
 import { TokenReviewer } from './access/token-reviewer.ts';
 import { WebhookAuthorizer } from './access/webhook-authorizer.ts';
 import { isLoopback, isOpen, usesApiServer } from './config/access-settings.ts';
@@ -40,7 +40,7 @@ interface AccessOptions {
  */
 export async function openAccess({ settings, metrics, log, onClientAuthorities }: AccessOptions): Promise<Access> {
   const files: WatchedFiles<unknown>[] = [];
-  const watched = async <T>(
+  const watched = async <T extends { readonly problems: readonly string[] }>(
     file: ReloadedFile,
     path: string | undefined,
     parse: (text: string) => T,
@@ -49,7 +49,7 @@ export async function openAccess({ settings, metrics, log, onClientAuthorities }
     if (path === undefined) return undefined;
     const load = (content: Buffer): T => {
       const value = parse(content.toString());
-      for (const problem of problemsOf(value)) log.warn('a part of a file is of no use', { file, problem });
+      for (const problem of value.problems) log.warn('a part of a file is of no use', { file, problem });
       return value;
     };
     const watch = await WatchedFiles.open({
@@ -140,13 +140,6 @@ export async function openAccess({ settings, metrics, log, onClientAuthorities }
       reviews?.close();
     },
   };
-}
-
-/** What a file that can be used says in vain. */
-function problemsOf(value: unknown): readonly string[] {
-  return value instanceof CertificateBundle || value instanceof TokenFile || value instanceof Rules
-    ? value.problems
-    : [];
 }
 
 /** Says what came of reading a file again. */

@@ -11,8 +11,8 @@ export interface Credentials {
   readonly certificateShown: boolean;
   /** Empty for one that could not be valid; undefined for none. */
   readonly token: string | undefined;
-  /** The request's headers, names in lower case, each with all its values. */
-  readonly headers: NodeJS.Dict<string[]>;
+  /** The request's headers, names in lower case, each with all its values; for a front proxy's requests only. */
+  readonly headers: () => NodeJS.Dict<string[]>;
 }
 
 /** Knows the callers behind bearer tokens. */
@@ -53,7 +53,7 @@ export class Authentication {
     const { frontProxy, tokens, anonymous } = this.#options;
     const proxy = chain === undefined ? undefined : frontProxy?.nameOf(chain);
     if (proxy !== undefined) {
-      const caller = frontProxy?.callerOf(proxy, headers);
+      const caller = frontProxy?.callerOf(proxy, headers());
       if (caller !== undefined) return caller;
     } else {
       const user = chain === undefined ? undefined : this.#user(chain);

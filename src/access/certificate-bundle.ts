@@ -25,10 +25,11 @@ export class CertificateBundle {
 
   /** @throws {Error} in one line, for a text without a certificate or with one that does not parse */
   constructor(pem: string) {
-    this.#authorities = (pem.match(PEM_CERTIFICATE) ?? []).map(text => new X509Certificate(text));
-    if (this.#authorities.length === 0) throw new Error('it holds no certificate in PEM');
+    this.#authorities = (pem.match(PEM_CERTIFICATE) ?? []).map(parseCertificate);
+    if (this.#authorities.length === 0) throw new Error('holds no certificate in PEM');
     // A file that is only half there would else lose CAs, and with them callers, without a word.
-    if (this.#authorities.length !== pem.split(PEM_BEGIN).length - 1) throw new Error('a certificate in it is cut off');
+    if (this.#authorities.length !== pem.split(PEM_BEGIN).length - 1)
+      throw new Error('holds a certificate that is cut off');
     this.problems = problemsOf(this.#authorities);
     this.pem = this.#authorities.map(authority => authority.toString()).join('');
   }
@@ -48,6 +49,15 @@ export class CertificateBundle {
       }
     }
     return false;
+  }
+}
+
+function parseCertificate(pem: string): X509Certificate {
+  try {
+    return new X509Certificate(pem);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause); // OpenSSL's, which quotes nothing
+    throw new Error(`holds a certificate that cannot be read: ${why}`, { cause });
   }
 }
 

@@ -2,8 +2,10 @@ import { createHmac, randomBytes } from 'node:crypto';
 import { AccessFileError } from './access-file-error.ts';
 import { groupsOf, type Caller } from './caller.ts';
 
-/** What a header can carry behind `Bearer`. */
-const SENDABLE = /^[\x21-\x7e]+$/;
+/** Whether a header can carry it behind `Bearer`. */
+export function isBearerToken(text: string): boolean {
+  return /^[\x21-\x7e]+$/.test(text);
+}
 
 /**
  * The bearer tokens of a file, without their text: each is kept as an HMAC under a key that lives as long as this object and is
@@ -61,7 +63,7 @@ export function parseTokenFile(text: string): TokenFile {
 
 function problemOf(token: string, name: string): string | undefined {
   if (token === '') return 'the token is empty';
-  if (!SENDABLE.test(token)) return 'the token holds a space or a character that no Authorization header can carry';
+  if (!isBearerToken(token)) return 'the token holds a space or a character that no Authorization header can carry';
   if (name === '') return 'the user name is empty';
   return undefined;
 }

@@ -24,12 +24,12 @@ export class TokenReviewer {
 
   constructor({
     reviews,
-    cacheTtlMs = 2 * 60_000,
+    cacheTtlMs,
     onAnswer,
     now,
   }: {
     reviews: Pick<ApiReviews, 'reviewToken'>;
-    cacheTtlMs?: number;
+    cacheTtlMs: number;
     onAnswer?: (answer: { kind: 'token'; result: AnswerSource }) => void;
     now?: () => number;
   }) {

@@ -15,21 +15,20 @@ export class WebhookAuthorizer implements Authorizer {
   readonly #subject: { resource: AuthorizationResource; nodeName: string };
   readonly #cache: AnswerCache<Decision>;
 
-  /** The defaults of the times are the kubelet's. */
   constructor({
     reviews,
     resource,
     nodeName,
-    cacheAuthorizedTtlMs = 5 * 60_000,
-    cacheUnauthorizedTtlMs = 30_000,
+    cacheAuthorizedTtlMs,
+    cacheUnauthorizedTtlMs,
     onAnswer,
     now,
   }: {
     reviews: Pick<ApiReviews, 'reviewAccess'>;
     resource: AuthorizationResource;
     nodeName: string;
-    cacheAuthorizedTtlMs?: number;
-    cacheUnauthorizedTtlMs?: number;
+    cacheAuthorizedTtlMs: number;
+    cacheUnauthorizedTtlMs: number;
     onAnswer?: (answer: { kind: 'access'; result: AnswerSource }) => void;
     now?: () => number;
   }) {

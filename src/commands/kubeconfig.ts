@@ -4,6 +4,8 @@ import { isIP, isIPv6 } from 'node:net';
 import path from 'node:path';
 import { Command } from 'commander';
 import { stringify } from 'yaml';
+import { CertificateBundle } from '../access/certificate-bundle.ts';
+import { isBearerToken } from '../access/token-file.ts';
 import { ClientError, messageOf } from '../client/client-error.ts';
 import { resolveConnection, type Connection } from '../client/connection.ts';
 import { print } from '../client/output.ts';
@@ -169,7 +171,7 @@ function checkCombination(flags: KubeconfigFlags, server: string): void {
   const [credential, other] = credentialFlags(flags);
   if (credential !== undefined && other !== undefined) throw excludeEachOther(credential, other);
   const { token } = flags;
-  if (token !== undefined && !IS_TOKEN.test(token)) {
+  if (token !== undefined && !isBearerToken(token)) {
     throw ClientError.usage('--token: must not be empty, and hold no spaces or control characters');
   }
   const needsTls = flagThatNeedsTls(flags);
@@ -196,9 +198,6 @@ function flagThatNeedsTls(flags: KubeconfigFlags): string | undefined {
     ...(insecureSkipTlsVerify === true ? ['--insecure-skip-tls-verify'] : []),
   ].at(0);
 }
-
-/** What a header can carry behind `Bearer`. */
-const IS_TOKEN = /^[\x21-\x7e]+$/;
 
 interface Authority {
   /** PEM, and nothing else: a file may hold the private key too. */
@@ -240,7 +239,7 @@ function credentialOf(
   { token, tls: { cert, key } }: Connection,
 ): Record<string, string> {
   if (tokenFile !== undefined) {
-    if (!IS_TOKEN.test(read(tokenFile, '--token-file').trim())) {
+    if (!isBearerToken(read(tokenFile, '--token-file').trim())) {
       throw ClientError.usage(`--token-file: ${tokenFile} holds something else than a token`);
     }
     return { tokenFile: path.resolve(tokenFile) };
@@ -257,14 +256,11 @@ function credentialOf(
 
 /** The certificates of a PEM text, without what else is in it. */
 function certificatesOf(file: string, pem: string): string {
-  const certificates = pem.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? [];
   try {
-    for (const certificate of certificates) new X509Certificate(certificate);
+    return new CertificateBundle(pem).pem;
   } catch (error) {
-    throw ClientError.usage(`${file}: holds a certificate that cannot be read: ${messageOf(error)}`, error);
+    throw ClientError.usage(`${file}: ${messageOf(error)}`, error);
   }
-  if (certificates.length === 0) throw ClientError.usage(`${file}: holds no certificate in PEM`);
-  return `${certificates.join('\n')}\n`;
 }
 
 function read(file: string, place: string): string {

@@ -34,8 +34,11 @@ export const WEBSOCKET_PROTOCOLS: readonly StreamProtocol[] = [
   { ...none, name: '', resize: true },
 ];
 
-/** A bearer token in disguise, for browsers: a credential, never a subprotocol, and nothing to quote (`access/bearer-token.ts`). */
-const BEARER_TOKEN_PREFIX = 'base64url.bearer.authorization.k8s.io.';
+/**
+ * How a browser, which can set no header, sends a bearer token with a WebSocket: as one more subprotocol. It is a credential
+ * (`server/bearer-token.ts`), never spoken and nothing to quote.
+ */
+export const BEARER_TOKEN_PREFIX = 'base64url.bearer.authorization.k8s.io.';
 
 /** Clients offer five; half a million would hold up every other session. */
 const MAX_OFFERED = 100;

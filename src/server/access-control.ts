@@ -9,14 +9,14 @@ import {
   type AuthorizationResource,
   type Authorizer,
 } from '../access/authorization.ts';
-import { bearerTokenOf } from '../access/bearer-token.ts';
 import type { Caller } from '../access/caller.ts';
 import type { CertificateChain } from '../access/certificate-bundle.ts';
 import { ExecletError } from '../errors.ts';
 import { actionOf, type RouteAction } from './action.ts';
+import type { Attempt } from './attempt.ts';
+import { bearerTokenOf } from './bearer-token.ts';
 import { notFound } from './error-response.ts';
 import { checkLoopbackHost, checkOrigin } from './origin.ts';
-import type { Attempt } from './attempt.ts';
 
 const IMPERSONATE_PREFIX = 'impersonate-';
 
@@ -61,7 +61,7 @@ export class AccessControl {
 
   async #identify(request: IncomingMessage): Promise<Caller> {
     const { authentication, allowedOrigins, loopback } = this.#options;
-    const { headers, headersDistinct, socket } = request;
+    const { headers, socket } = request;
     checkOrigin(headers, { tls: socket instanceof TLSSocket, allowedOrigins });
     if (Object.keys(headers).some(name => name.startsWith(IMPERSONATE_PREFIX))) {
       throw new ExecletError('NotAllowed', 'impersonation is not supported: send no Impersonate-* headers');
@@ -69,7 +69,7 @@ export class AccessControl {
     const caller = await authentication.authenticate({
       ...this.#certificatesOf(socket),
       token: bearerTokenOf(request),
-      headers: headersDistinct,
+      headers: () => request.headersDistinct,
     });
     if (caller.proof === 'anonymous' && loopback) checkLoopbackHost(headers);
     return caller;

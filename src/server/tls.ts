@@ -27,7 +27,10 @@ export interface TlsCredentialsOptions {
   readonly minVersion: 'TLSv1.2' | 'TLSv1.3';
   /** As OpenSSL names them; Node's own choice without. */
   readonly ciphers?: string | undefined;
-  /** PEM texts of every bundle that may vouch for a client. With none, clients are not asked for a certificate. */
+  /**
+   * Of every bundle that may vouch for a client, PEM without anything else: of what it cannot read Node takes a part, and says nothing.
+   * With none, clients are not asked for a certificate.
+   */
   readonly clientAuthorities: readonly string[];
   /** When the certificate has been loaded again, or could not be loaded or renewed; the one before stays in use then. */
   readonly onReload: WatchedFilesOptions<unknown>['onReload'];
@@ -75,8 +78,7 @@ export class TlsCredentials {
 
   /** Rejects with one line: which file cannot be used, or where no certificate can be made, and why. */
   static async open(options: TlsCredentialsOptions): Promise<TlsCredentials> {
-    const { source, minVersion, ciphers, clientAuthorities, onReload } = options;
-    checkAuthorities(clientAuthorities);
+    const { source, minVersion, ciphers, onReload } = options;
     const { certFile, keyFile } = 'certDir' in source ? await makeCertificate(source) : source;
     const files = await WatchedFiles.open({
       name: 'serving certificate',
@@ -128,11 +130,8 @@ export class TlsCredentials {
   /**
    * Who may vouch for clients from now on; connections that are open are not asked again. Whether clients are asked at all
    * was settled by the first list.
-   *
-   * @throws {Error} when one cannot be read; the list before stays in use
    */
   setClientAuthorities(pems: readonly string[]): void {
-    checkAuthorities(pems);
     this.#clientAuthorities = pems;
     this.#apply();
   }
@@ -202,19 +201,6 @@ function contextOptions({
     ...(ciphers !== undefined && { ciphers }),
     secureOptions: SECURE_OPTIONS,
   };
-}
-
-/** Node takes the certificates up to the first that it cannot read, and says nothing of the rest. */
-function checkAuthorities(pems: readonly string[]): void {
-  for (const pem of pems) {
-    const blocks = pem
-      .split(/^(?=-----BEGIN CERTIFICATE-----)/m)
-      .filter(block => block.startsWith('-----BEGIN CERTIFICATE'));
-    if (blocks.length === 0) throw new Error('client authorities: a bundle holds no certificate');
-    for (const block of blocks) {
-      parsed('client authorities: a certificate cannot be read', () => new X509Certificate(block));
-    }
-  }
 }
 
 /** The pair, or an error that says which half is wrong. OpenSSL's messages quote nothing of a file. */

@@ -29,6 +29,10 @@ const QUESTION = {
   name: 'web',
 } as const;
 
+/** The settings' defaults. */
+const TOKEN_TTL_MS = 2 * 60_000;
+const ACCESS_TTLS = { cacheAuthorizedTtlMs: 5 * 60_000, cacheUnauthorizedTtlMs: 30_000 };
+
 let server: ReviewServer;
 let opened: ApiReviews[] = [];
 
@@ -464,6 +468,7 @@ test('a token reviewer asks once for a known token, and for an unknown one once 
   const answers: { kind: string; result: AnswerSource }[] = [];
   const reviewer = new TokenReviewer({
     reviews: await open(),
+    cacheTtlMs: TOKEN_TTL_MS,
     onAnswer: answer => answers.push(answer),
     now: () => now,
   });
@@ -487,7 +492,7 @@ test('a token reviewer asks once for a known token, and for an unknown one once 
 });
 
 test('a token reviewer does not remember a failure', async () => {
-  const reviewer = new TokenReviewer({ reviews: await open() });
+  const reviewer = new TokenReviewer({ reviews: await open(), cacheTtlMs: TOKEN_TTL_MS });
   server.faults.push({ status: 404 });
   await failure(reviewer.authenticate(TOKEN));
   assert.deepEqual(await reviewer.authenticate(TOKEN), JANE);
@@ -500,7 +505,7 @@ test('a token reviewer keeps an unknown token no longer than a known one', async
 });
 
 test('an empty token and one longer than any are nobody, and are asked about nowhere', async () => {
-  const reviewer = new TokenReviewer({ reviews: await open() });
+  const reviewer = new TokenReviewer({ reviews: await open(), cacheTtlMs: TOKEN_TTL_MS });
   const longest = 'ä'.repeat(16 * 1024);
   server.users.set(longest, { username: 'long' });
   assert.equal(await reviewer.authenticate(''), undefined);
@@ -514,6 +519,7 @@ test('a webhook authorizer asks for each question once, and again when its answe
   const answers: { kind: string; result: AnswerSource }[] = [];
   const authorizer = new WebhookAuthorizer({
     reviews: await open(),
+    ...ACCESS_TTLS,
     resource: 'pods/exec',
     nodeName: 'node-1',
     onAnswer: answer => answers.push(answer),
@@ -554,7 +560,12 @@ test('a webhook authorizer asks for each question once, and again when its answe
 });
 
 test('whatever the API server is told of a caller or an action makes another question', async () => {
-  const authorizer = new WebhookAuthorizer({ reviews: await open(), resource: 'pods/exec', nodeName: 'node-1' });
+  const authorizer = new WebhookAuthorizer({
+    reviews: await open(),
+    resource: 'pods/exec',
+    nodeName: 'node-1',
+    ...ACCESS_TTLS,
+  });
   const list = { kind: 'pods', verb: 'list', namespace: 'default' } as const;
   const callers: Caller[] = [JANE, { ...JANE, uid: 'u-2' }, { ...JANE, groups: [] }, { ...JANE, extra: new Map() }];
   for (const caller of [...callers, ...callers]) await authorizer.decide(caller, list);
@@ -571,7 +582,12 @@ test('whatever the API server is told of a caller or an action makes another que
 });
 
 test('with nodes/proxy the node is what is asked about', async () => {
-  const authorizer = new WebhookAuthorizer({ reviews: await open(), resource: 'nodes/proxy', nodeName: 'node-1' });
+  const authorizer = new WebhookAuthorizer({
+    reviews: await open(),
+    resource: 'nodes/proxy',
+    nodeName: 'node-1',
+    ...ACCESS_TTLS,
+  });
   const asked: AccessSpec[] = [];
   server.decide = spec => {
     asked.push(spec);

@@ -35,7 +35,10 @@ function chainOf({ cert }: Issued): CertificateChain {
   return [new X509Certificate(cert)];
 }
 
-async function ask(shown: Partial<Credentials>, options: Partial<AuthenticationOptions> = {}): Promise<Caller> {
+async function ask(
+  { headers = {}, ...shown }: Partial<Omit<Credentials, 'headers'>> & { headers?: NodeJS.Dict<string[]> },
+  options: Partial<AuthenticationOptions> = {},
+): Promise<Caller> {
   const authentication = new Authentication({
     clients: () => userBundle,
     frontProxy: frontProxy(),
@@ -47,7 +50,7 @@ async function ask(shown: Partial<Credentials>, options: Partial<AuthenticationO
     chain: undefined,
     certificateShown: shown.chain !== undefined,
     token: undefined,
-    headers: {},
+    headers: () => headers,
     ...shown,
   });
 }

@@ -78,8 +78,11 @@ test('a certificate for servers only is no client', async () => {
 });
 
 test('a file without a certificate, or with a broken one, is refused', () => {
-  assert.throws(() => new CertificateBundle('no PEM'), /it holds no certificate in PEM/);
-  assert.throws(() => new CertificateBundle('-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n'));
+  assert.throws(() => new CertificateBundle('no PEM'), /^Error: holds no certificate in PEM$/);
+  assert.throws(
+    () => new CertificateBundle('-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n'),
+    /^Error: holds a certificate that cannot be read: /,
+  );
   for (const missing of [1, 30, 300]) {
     const half = `${users.certificate}${proxies.certificate.trim().slice(0, -missing)}`;
     assert.throws(() => new CertificateBundle(half), /cut off/, String(missing));

@@ -321,8 +321,8 @@ test('files of access must be there and make sense, and what they hold is not re
       files: { ...FILES, ...(text !== undefined && { x: text }) },
     });
   for (const [key, flag, text, expected] of [
-    ['clientCaFile', '--client-ca-file', 's3cret', 'x: it holds no certificate in PEM'],
-    ['requestheaderClientCaFile', '--requestheader-client-ca-file', 's3cret', 'x: it holds no certificate in PEM'],
+    ['clientCaFile', '--client-ca-file', 's3cret', 'x: holds no certificate in PEM'],
+    ['requestheaderClientCaFile', '--requestheader-client-ca-file', 's3cret', 'x: holds no certificate in PEM'],
     ['tokenAuthFile', '--token-auth-file', 's3cret,alice', 'x: line 1'],
   ] as const) {
     assert.ok(problem(key, undefined).startsWith(`${flag}: cannot read x (ENOENT`), key);

@@ -197,7 +197,7 @@ test('asks for a client certificate where somebody may vouch for one, and lets e
   assert.equal(await seenAs(await serve(context, unasked.tls), known), 'undefined false');
 });
 
-test('new connections are judged by new client authorities; what cannot be read leaves the old', async context => {
+test('new connections are judged by new client authorities, and by none that we were not given', async context => {
   const [before, after] = [await Authority.create('before'), await Authority.create('after')];
   const [alice, bob] = [await before.issue({ commonName: 'alice' }), await after.issue({ commonName: 'bob' })];
   const { tls } = await credentials(context, { clientAuthorities: [before.certificate] });
@@ -207,12 +207,6 @@ test('new connections are judged by new client authorities; what cannot be read 
   assert.deepEqual([await seenAs(port, alice), await seenAs(port, bob)], ['alice true', 'bob true']);
   tls.setClientAuthorities([after.certificate]);
   assert.deepEqual([await seenAs(port, alice), await seenAs(port, bob)], ['alice false', 'bob true']);
-
-  const broken = before.certificate.replace(/\n.{20}/, '\n####');
-  for (const unusable of [before.certificate + broken, broken, '', alice.key]) {
-    assert.throws(() => tls.setClientAuthorities([unusable]), /^Error: client authorities: /);
-  }
-  assert.equal(await seenAs(port, bob), 'bob true');
   setDefaultCACertificates([after.certificate]); // as if it were a public authority
   tls.setClientAuthorities([]);
   assert.equal(await seenAs(port, bob), 'bob false');

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { bearerTokenOf } from '../../../src/access/bearer-token.ts';
+import { bearerTokenOf } from '../../../src/server/bearer-token.ts';
 
 const PREFIX = 'base64url.bearer.authorization.k8s.io.';
 

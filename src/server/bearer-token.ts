@@ -1,8 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
-
-/** How a browser, which can set no header, sends a bearer token with a WebSocket: as one more subprotocol. */
-export const BEARER_TOKEN_PREFIX = 'base64url.bearer.authorization.k8s.io.';
+import { BEARER_TOKEN_PREFIX } from '../remotecommand/protocol.ts';
 
 /** Clients offer five subprotocols; a header may hold half a million. */
 const MAX_OFFERED = 100;
