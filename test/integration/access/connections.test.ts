@@ -61,14 +61,6 @@ test('a client that offers such an upgrade is answered, and its connection close
   assert.match(answers, /^Connection: close\r$/m);
 });
 
-test('an upgrade behind a request that is not answered yet closes the connection', async () => {
-  const get = 'GET /version HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer x\r\n\r\n';
-  const upgrade =
-    'POST /exec/default/web/app?command=true&output=1 HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n';
-  const answers = await exchange([get + upgrade]);
-  assert.ok(statusesIn(answers).length <= 1, answers);
-});
-
 test('certificates of an intermediate CA count where the CA file holds it', async () => {
   const statusFor = async (issuer: Issued): Promise<number> => {
     const certificate = await (await Authority.of(issuer)).issue({ commonName: 'root', usages: ['client'] });
