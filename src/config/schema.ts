@@ -6,12 +6,14 @@ import { SESSION_LOG_FAILURES } from '../exec/session-log.ts';
 import { DEFAULT_CERT_DIR } from '../files/cert-dir.ts';
 import { parseRedactPattern } from '../exec/redaction.ts';
 import { LOG_FORMATS, LOG_LEVELS } from '../log.ts';
+import { parseBindAddress } from './bind-address.ts';
 import { parseDuration } from './duration.ts';
 import { parseEndpoint } from './endpoint.ts';
 import { parseCipherSuites, parseTlsVersion, TLS_VERSIONS } from './tls-names.ts';
 
 const NAMING_SCHEMES = ['kubernetes', 'compose', 'plain'] as const;
 const AUTHORIZATION_MODES = ['Webhook', 'Rules', 'AlwaysAllow'] as const;
+const ON_DISCONNECT = ['terminate', 'keep'] as const;
 const AUTHORIZATION_RESOURCES = ['pods/exec', 'nodes/proxy'] as const satisfies readonly AuthorizationResource[];
 
 /** Node's timers hold no more than 2^31 - 1 ms, and fire at once for anything longer. */
@@ -36,6 +38,23 @@ const port = value('a port number from 0 to 65535', given => {
   const number = typeof given === 'string' && /^\d{1,5}$/.test(given) ? Number(given) : given;
   return typeof number === 'number' && Number.isInteger(number) && number >= 0 && number <= 65_535 ? number : undefined;
 });
+
+/** Counts of things; a limit of none at all would be no limit but an outage. */
+const limit = value('a whole number from 1 to 1000000', given => {
+  const number = typeof given === 'string' && /^\d{1,7}$/.test(given) ? Number(given) : given;
+  return typeof number === 'number' && Number.isInteger(number) && number >= 1 && number <= 1_000_000
+    ? number
+    : undefined;
+});
+
+const rate = value('a number per second, from 0.01 to 1000', given => {
+  const number = typeof given === 'string' && /^\d{1,4}(\.\d{1,3})?$/.test(given) ? Number(given) : given;
+  return typeof number === 'number' && number >= 0.01 && number <= 1000 ? number : undefined;
+});
+
+const bindAddress = value('HOST:PORT, with an IP address or localhost as HOST and IPv6 in brackets', given =>
+  typeof given === 'string' ? parseBindAddress(given) : undefined,
+);
 
 const endpoint = value('unix:///PATH, tcp://HOST:PORT, http://HOST:PORT or https://HOST:PORT', given =>
   typeof given === 'string' ? parseEndpoint(given) : undefined,
@@ -149,6 +168,52 @@ const settings = z.strictObject({
   outputDrainLimit: setting(duration, '30s', {
     placeholder: 'DURATION',
     help: 'how long after its exit the output of such children is waited for in all',
+  }),
+  keepaliveInterval: setting(duration, '20s', {
+    placeholder: 'DURATION',
+    help: 'how often clients are pinged; one that does not answer twice, and is not merely slow to read, has gone',
+  }),
+  streamingConnectionIdleTimeout: setting(duration, '4h', {
+    placeholder: 'DURATION',
+    help: 'how long a session may go without a byte of input or output',
+  }),
+  maxSessionDuration: describedAs(duration.optional(), {
+    placeholder: 'DURATION',
+    default: 'none',
+    help: 'how long a session may last in all',
+  }),
+  onDisconnect: setting(oneOf(ON_DISCONNECT), 'terminate', {
+    placeholder: 'POLICY',
+    help: 'what becomes of a command whose session ends before it does: terminate it, or keep it running',
+  }),
+  killGracePeriod: setting(duration, '10s', {
+    placeholder: 'DURATION',
+    help: 'how long such a command may take to end before the next signal: SIGHUP (on a terminal), SIGTERM, SIGKILL',
+  }),
+  maxSessions: setting(limit, '1024', { placeholder: 'COUNT', help: 'how many sessions may run at a time' }),
+  maxSessionsPerContainer: setting(limit, '64', { placeholder: 'COUNT', help: 'the same in one container' }),
+  maxSessionsPerCaller: describedAs(limit.optional(), {
+    placeholder: 'COUNT',
+    default: 'none',
+    help: 'the same of one user; a proxy that forwards no identity is one user',
+  }),
+  maxSessionRatePerContainer: describedAs(rate.optional(), {
+    placeholder: 'NUMBER',
+    default: 'none',
+    help: 'how many sessions may begin in one container each second',
+  }),
+  maxConnections: setting(limit, '4096', {
+    placeholder: 'COUNT',
+    help: 'how many connections may be open at a time, sessions among them; beyond it only health checks are answered',
+  }),
+  drainTimeout: setting(duration, '30s', {
+    placeholder: 'DURATION',
+    help: 'how long sessions may go on after SIGTERM or SIGINT, before they are ended',
+  }),
+  metricsBindAddress: describedAs(bindAddress.optional(), {
+    placeholder: 'HOST:PORT',
+    default: 'none: /metrics is served on the main address only, to whoever may read it',
+    help: 'where /metrics is served as well, over plain HTTP and to everybody',
   }),
   logLevel: setting(oneOf(LOG_LEVELS), 'info', { placeholder: 'LEVEL', help: LOG_LEVELS.join(', ') }),
   logFormat: setting(oneOf(LOG_FORMATS), 'json', {
@@ -278,6 +343,11 @@ export const settingsSchema = settings.transform(
     engineTimeout,
     outputDrainQuiet,
     outputDrainLimit,
+    keepaliveInterval,
+    streamingConnectionIdleTimeout,
+    maxSessionDuration,
+    killGracePeriod,
+    drainTimeout,
     authenticationTokenWebhookCacheTtl,
     authorizationWebhookCacheAuthorizedTtl,
     authorizationWebhookCacheUnauthorizedTtl,
@@ -291,6 +361,11 @@ export const settingsSchema = settings.transform(
     engineTimeoutMs: engineTimeout,
     outputDrainQuietMs: outputDrainQuiet,
     outputDrainLimitMs: outputDrainLimit,
+    keepaliveIntervalMs: keepaliveInterval,
+    streamingConnectionIdleTimeoutMs: streamingConnectionIdleTimeout,
+    maxSessionDurationMs: maxSessionDuration,
+    killGracePeriodMs: killGracePeriod,
+    drainTimeoutMs: drainTimeout,
   }),
 );
 

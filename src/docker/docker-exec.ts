@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ExecStreams, ResizeSource, TerminalSize } from '../exec/connection.ts';
 import { SessionEnded, type EndReason } from '../exec/end-reason.ts';
-import type { ExecHandler, ExecSpec, ExitStatus } from '../exec/handler.ts';
+import type { ExecHandler, ExecSpec, ExitStatus, SessionLife } from '../exec/handler.ts';
 import { ExecletError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import type { Engine, ExecState } from './engine.ts';
@@ -42,7 +42,7 @@ interface CreatedExec {
   readonly streams: ExecStreams;
   readonly sizes: NewestSize;
   readonly exit: ExpectedExit;
-  readonly signal: AbortSignal;
+  readonly life: SessionLife;
 }
 
 /**
@@ -58,13 +58,15 @@ export class DockerExecHandler implements ExecHandler {
     this.#options = options;
   }
 
-  async exec(spec: ExecSpec, streams: ExecStreams, signal: AbortSignal): Promise<ExitStatus> {
+  async exec(spec: ExecSpec, streams: ExecStreams, life: SessionLife): Promise<ExitStatus> {
+    const { signal } = life;
     signal.throwIfAborted();
     const sizes = new NewestSize(streams.resize);
     const id = await this.#create(spec, streams.stdin !== undefined, signal);
+    life.reached('created');
     const exit = this.#options.exits.expect(id, this.#options.containerId);
     try {
-      return await this.#run({ id, spec, streams, sizes, exit, signal });
+      return await this.#run({ id, spec, streams, sizes, exit, life });
     } finally {
       exit.dispose();
     }
@@ -96,7 +98,8 @@ export class DockerExecHandler implements ExecHandler {
 
   async #run(exec: CreatedExec): Promise<ExitStatus> {
     const { engine, containerId, highWaterMarkBytes, tails, drain, log } = this.#options;
-    const { id, spec, streams, sizes, exit, signal } = exec;
+    const { id, spec, streams, sizes, exit, life } = exec;
+    const { signal } = life;
     const { tty } = spec;
     const started = engine.startExec(id, { tty, size: sizes.newest });
     const connection = await reasoned(
@@ -104,6 +107,7 @@ export class DockerExecHandler implements ExecHandler {
       'start',
       unlessAborted(signal, started, late => late.destroy()),
     );
+    life.reached('started');
     streams.started();
     const over = new AbortController(); // ends the helpers of this exec with it
     const guard = new StartFailureGuard({
@@ -151,7 +155,7 @@ export class DockerExecHandler implements ExecHandler {
 
   /** The event first, the inspection second. What neither knows is a failure: exit code 0 is never guessed from silence. */
   async #exitStatus(
-    { id, exit, signal }: CreatedExec,
+    { id, exit, life: { signal } }: CreatedExec,
     guard: StartFailureGuard,
     patienceMs: number,
   ): Promise<ExitStatus> {

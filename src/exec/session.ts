@@ -40,7 +40,12 @@ export async function runSession(
 
   let outcome: ExecOutcome;
   try {
-    const { exitCode } = await container.handler.exec(spec, bytes.counting(connection.streams), ending.signal);
+    const { exitCode } = await container.handler.exec(spec, bytes.counting(connection.streams), {
+      id: '',
+      signal: ending.signal,
+      reached: () => undefined,
+      keepUntil: () => undefined,
+    });
     outcome = { kind: 'exited', exitCode };
   } catch (cause) {
     outcome = failure(cause);
