@@ -8,6 +8,7 @@ const REJECTIONS = {
   authorize: [403, 503],
   resolve: [400, 404, 409, 503],
   negotiate: [400, 403, 405],
+  limit: [429, 503],
   record: [503],
 } as const;
 export type RejectionStage = keyof typeof REJECTIONS;

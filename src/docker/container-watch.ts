@@ -53,12 +53,18 @@ export class ContainerWatch {
   readonly #stop = new AbortController();
   readonly #firstAttempt = Promise.withResolvers<undefined>();
   #started = false;
+  #engineAnswers = false;
   #inSync = false;
   #lost = false;
   #waitMs = RECONNECT_FIRST_MS;
 
   constructor(options: ContainerWatchOptions) {
     this.#options = options;
+  }
+
+  /** True while the event stream is up. */
+  get engineAnswers(): boolean {
+    return this.#engineAnswers;
   }
 
   /** True while the event stream is up and the registry follows it. */
@@ -95,6 +101,7 @@ export class ContainerWatch {
         this.#lost = true;
         this.#firstAttempt.resolve(undefined);
       }
+      this.#engineAnswers = false;
       this.#inSync = false;
       await delay(this.#waitMs, undefined, { signal, ref: false }).catch(() => undefined);
       this.#waitMs = Math.min(this.#waitMs * 2, RECONNECT_MOST_MS);
@@ -107,6 +114,7 @@ export class ContainerWatch {
     const { signal } = this.#stop;
     await engine.negotiate();
     const events = await engine.events(signal);
+    this.#engineAnswers = true;
     const over = new AbortController();
     const close = (): void => void events.destroy();
     signal.addEventListener('abort', close, { once: true });
