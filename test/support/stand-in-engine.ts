@@ -19,6 +19,8 @@ export interface ExecInspection {
 export interface StandInExec {
   readonly id: string;
   readonly command: readonly string[];
+  /** What it was created with. */
+  readonly created: { readonly Tty: boolean; readonly AttachStdin: boolean };
   readonly engine: StandInEngine;
   /** Sends its `exec_die`. */
   sendExit(exitCode: number, containerId?: string): void;
@@ -127,7 +129,7 @@ export class StandInEngine {
   }
 
   #create(body: unknown): string {
-    const { Cmd: command } = body as { Cmd: readonly string[] };
+    const created = body as StandInExec['created'] & { readonly Cmd: readonly string[] };
     this.#created += 1;
     const id = String(this.#created).padStart(64, 'e');
     const sendExit = (exitCode: number, containerId = CONTAINER_ID): void => {
@@ -135,7 +137,7 @@ export class StandInEngine {
       const event = JSON.stringify({ Type: 'container', Action: 'exec_die', Actor: { ID: containerId, Attributes } });
       for (const stream of this.#events) stream.write(`${event}\n`);
     };
-    this.#execs.set(id, { id, command, engine: this, sendExit });
+    this.#execs.set(id, { id, command: created.Cmd, created, engine: this, sendExit });
     return id;
   }
 
