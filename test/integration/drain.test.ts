@@ -54,7 +54,7 @@ test('under 50 sessions whose output flows: who ends in time keeps their code, t
 
   const stopped = daemon.stop(0);
   await daemon.waitForLog(({ message }) => message === 'waiting for sessions to end');
-  await terminal.until(() => terminal.received(1).includes('this session ends in 15 s'));
+  await terminal.until(() => terminal.received(1).includes('this session ends in 15s'));
   assert.partialDeepStrictEqual(await askApi(daemon, '/readyz'), {
     status: 503,
     body: '[+]engine ok\n[+]registry ok\n[-]draining failed: the daemon is stopping\nreadyz check failed\n',
