@@ -16,6 +16,7 @@ import { DEFAULT_CERT_DIR } from './files/cert-dir.ts';
 import { createKubeApi } from './kubeapi/router.ts';
 import type { Logger } from './log.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
+import { VanishedHosts } from './remotecommand/vanished-hosts.ts';
 import { WebSocketAcceptor } from './remotecommand/websocket.ts';
 import { Refusals } from './server/refusals.ts';
 import { createRoutes } from './server/routes.ts';
@@ -110,6 +111,9 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
       streamCreationTimeoutMs: settings.streamCreationTimeoutMs,
       deliveryTimeoutMs: DELIVERY_TIMEOUT_MS,
       closeTimeoutMs: CLOSE_TIMEOUT_MS,
+      keepaliveIntervalMs: settings.keepaliveIntervalMs,
+      onKeepalive: () => undefined,
+      vanishedHosts: new VanishedHosts({ intervalMs: settings.keepaliveIntervalMs }),
     },
     checkServing,
     refusals,
@@ -127,8 +131,9 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
       { name: 'stopping', problem: () => (stopping ? 'the daemon is stopping' : undefined) },
     ],
   });
-  const { address, port } = settings;
-  const server = await listen({ address, port, loopbackOnly: isLoopback(address), tls, routes, exec });
+  const { address, port, keepaliveIntervalMs } = settings;
+  const loopbackOnly = isLoopback(address);
+  const server = await listen({ address, port, loopbackOnly, keepaliveIntervalMs, tls, routes, exec });
   if (isOpen(settings)) {
     log.warn(
       'no authentication: every user and process that can reach this address may run commands in every container',
