@@ -15,6 +15,7 @@ import { DEFAULT_CERT_DIR } from './files/cert-dir.ts';
 import { createKubeApi } from './kubeapi/router.ts';
 import type { Logger } from './log.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
+import { VanishedHosts } from './remotecommand/vanished-hosts.ts';
 import { WebSocketAcceptor } from './remotecommand/websocket.ts';
 import { Heartbeat } from './server/health.ts';
 import { Refusals } from './server/refusals.ts';
@@ -122,6 +123,9 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
       streamCreationTimeoutMs: settings.streamCreationTimeoutMs,
       deliveryTimeoutMs: idleTimeoutMs,
       closeTimeoutMs: CLOSE_TIMEOUT_MS,
+      keepaliveIntervalMs: settings.keepaliveIntervalMs,
+      onKeepalive: () => undefined,
+      vanishedHosts: new VanishedHosts({ intervalMs: settings.keepaliveIntervalMs }),
     },
     checkServing,
     refusals,
@@ -144,11 +148,12 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
       ],
     },
   });
-  const { address, port, maxConnections } = settings;
+  const { address, port, keepaliveIntervalMs, maxConnections } = settings;
   const server = await listen({
     address,
     port,
     loopbackOnly: isLoopback(address),
+    keepaliveIntervalMs,
     tls,
     maxConnections,
     routes,
