@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises';
 import { ExecletError } from '../errors.ts';
 import type { Logger } from '../log.ts';
@@ -62,7 +62,7 @@ export interface AbandonedExec {
   readonly containerId: string;
   readonly tty: boolean;
   /** The connection to its terminal, which takes the last keys where no signal can be sent. The reaper destroys it. */
-  readonly terminal: Socket | undefined;
+  readonly terminal: Duplex | undefined;
 }
 
 /**
@@ -97,6 +97,7 @@ export class ProcessReaper {
     } catch (cause) {
       termination.left.push('unknown');
       log.warn('a command cannot be terminated', { ...of, error: String(cause) });
+      await termination.typeLastKeys();
     } finally {
       terminal?.destroy();
     }
@@ -153,6 +154,24 @@ class Termination {
       }
     }
     for (const process of this.#escaped.values()) if (this.#runs(process)) this.left.push('new_session');
+  }
+
+  /**
+   * Types ^C and ^D where the terminal is still there, and closes it. Never rejects.
+   *
+   * The Engine ends a terminal's output when it has passed on all input and its end; so the keys have arrived when it does.
+   */
+  async typeLastKeys(): Promise<void> {
+    const { terminal } = this.#exec;
+    if (terminal === undefined || terminal.destroyed) return;
+    const over = new AbortController();
+    const closed = once(terminal, 'close', { signal: over.signal }).catch(() => undefined);
+    terminal.write(CTRL_C);
+    await delay(BETWEEN_KEYS_MS);
+    terminal.end(CTRL_D);
+    await Promise.race([closed, delay(LAST_KEYS_MS, undefined, { signal: over.signal })]).catch(() => undefined);
+    over.abort();
+    terminal.destroy();
   }
 
   /** The Engine's word on a command that has a pid; undefined where it never ran, or has gone with its container. */
@@ -231,7 +250,7 @@ class Termination {
     for (const process of snapshot.descendantsOf([...this.#known, ...escaped])) {
       if (!ofCommand.has(process) && this.#isIn(process)) this.#escaped.set(nameOf(process), process);
     }
-    if (this.#forbidden.size > 0) await this.#typeLastKeys();
+    if (this.#forbidden.size > 0) await this.typeLastKeys();
     this.#exec.terminal?.destroy();
     return signalled.size > before;
   }
@@ -270,7 +289,7 @@ class Termination {
 
   /** Its terminal, or the end of its input, is all that reaches the command. It is left unless it ends by that. */
   async #outOfReach(cause: LeftCause): Promise<void> {
-    await this.#typeLastKeys();
+    await this.typeLastKeys();
     const deadline = performance.now() + this.#options.gracePeriodMs;
     for (let waitMs = POLL_MS; ; waitMs *= 2) {
       const leftMs = deadline - performance.now();
@@ -280,20 +299,6 @@ class Termination {
       if (state?.running !== true) return;
     }
     this.left.push(cause);
-  }
-
-  /** The Engine ends a terminal's output when it has passed on all input and its end; so the keys have arrived when it does. */
-  async #typeLastKeys(): Promise<void> {
-    const { terminal } = this.#exec;
-    if (terminal === undefined || terminal.destroyed) return;
-    const over = new AbortController();
-    const closed = once(terminal, 'close', { signal: over.signal }).catch(() => undefined);
-    terminal.write(CTRL_C);
-    await delay(BETWEEN_KEYS_MS);
-    terminal.end(CTRL_D);
-    await Promise.race([closed, delay(LAST_KEYS_MS, undefined, { signal: over.signal })]).catch(() => undefined);
-    over.abort();
-    terminal.destroy();
   }
 }
 
