@@ -4,7 +4,7 @@ import { connect, createServer, type AddressInfo } from 'node:net';
 import { after, test, type TestContext } from 'node:test';
 import { kubernetesLabels } from '../support/containers.ts';
 import { Daemon, type LogLine } from '../support/daemon.ts';
-import { holdExec, type HeldExec } from '../support/held-exec.ts';
+import { Echo, holdExec, type HeldExec } from '../support/held-exec.ts';
 import { LEFT_BEHIND, marked, newMark, SETSID, untilMarked } from '../support/left-behind.ts';
 import { killProcesses, untilGone } from '../support/processes.ts';
 import { rawExec, TRANSPORTS } from '../support/raw-exec.ts';
@@ -16,11 +16,18 @@ const GRACE = ['--kill-grace-period', '300ms', '--log-level', 'debug'];
 const PODS = ['web', 'other-user'] as const;
 const KINDS = TRANSPORTS.flatMap(transport => [true, false].map(tty => ({ transport, tty })));
 
+/** The other execs of the containers. */
+const echoes = new Map<string, Echo>();
+after(() => echoes.forEach(echo => echo.stop()));
+
 const served = serveWeb({
   args: GRACE,
   beforeDaemon: async engine => {
     const labels = kubernetesLabels({ namespace: 'default', pod: 'other-user', container: 'app' });
     await engine.createContainer({ labels, create: { User: '1000' } });
+  },
+  afterDaemon: async ({ port }) => {
+    for (const pod of PODS) echoes.set(pod, await Echo.start({ port, pod }));
   },
 });
 
@@ -31,26 +38,10 @@ async function terminated(daemon: Daemon, count: number): Promise<LogLine[]> {
   return lines();
 }
 
-const cats = new Map<string, Promise<HeldExec>>();
-after(async () => {
-  for (const cat of cats.values()) (await cat).reset();
-});
-
-/** Shows that the container's one other exec lives: it echoes what it is sent. */
-async function checkOther(pod: string, word: string): Promise<void> {
-  const options = { port: served.daemon.port, pod, command: ['cat'], tty: false };
-  const held = cats.get(pod) ?? holdExec('websocket', options);
-  cats.set(pod, held);
-  const cat = await held;
-  await cat.send(`${word}\n`);
-  await cat.until(`${word}\n`);
-}
-
 for (const pod of PODS) {
   for (const { what, command, processes } of [...LEFT_BEHIND, SETSID]) {
     test(`${pod}: ${what}, and its client is gone: nothing of it is left but what has called setsid`, async () => {
       const { daemon } = served;
-      await checkOther(pod, `before ${what}`);
       const before = (await terminated(daemon, 0)).length;
       const logged = daemon.log.length;
       const stays = command === SETSID.command ? SETSID.stays : 0;
@@ -75,7 +66,7 @@ for (const pod of PODS) {
         left.map(({ cause, count }) => ({ cause, count })),
         stays === 0 ? [] : KINDS.map(() => ({ cause: 'new_session', count: stays })),
       );
-      await checkOther(pod, `after ${what}`);
+      await echoes.get(pod)?.check();
     });
   }
 }

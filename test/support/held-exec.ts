@@ -60,3 +60,30 @@ function checked(received: Buffer, output: string): string {
   if (received.includes(output)) return received.toString();
   throw new Error(`the session ended before ${JSON.stringify(output)}, with ${JSON.stringify(received.toString())}`);
 }
+
+/** A command that echoes what it is sent, to show that it lives on whatever happens around it. */
+export class Echo {
+  readonly #cat: HeldExec;
+  #count = 0;
+
+  private constructor(cat: HeldExec) {
+    this.#cat = cat;
+  }
+
+  static async start(options: Pick<HeldExecOptions, 'port' | 'pod'>): Promise<Echo> {
+    const echo = new Echo(await holdExec('websocket', { ...options, command: ['cat'], tty: false }));
+    await echo.check();
+    return echo;
+  }
+
+  /** Rejects where it does not live any more. */
+  async check(): Promise<void> {
+    const line = `still here ${(this.#count += 1)}\n`;
+    await this.#cat.send(line);
+    await this.#cat.until(line);
+  }
+
+  stop(): void {
+    this.#cat.reset();
+  }
+}

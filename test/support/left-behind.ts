@@ -47,10 +47,12 @@ export function newMark(): string {
   return String(randomInt(1e9, 2e9));
 }
 
-/** The processes that carry the mark, in containers; what runs them from outside (kubectl, a test's own) is left out. */
+/** The processes that carry the mark, but for the kubectl that runs them, and the shell that becomes it at a terminal. */
 export async function marked(mark: string): Promise<HostProcess[]> {
   const all = await listProcesses();
-  return all.filter(({ argv }) => /^(sh|sleep)$/.test(argv[0] ?? '') && argv.some(word => word.includes(mark)));
+  return all.filter(
+    ({ argv }) => argv.some(word => word.includes(mark)) && !argv.some(word => /\bkubectl\b/.test(word)),
+  );
 }
 
 /** Waits until there are so many processes with that mark, and answers them. /proc tells nobody, so it is asked again and again. */
