@@ -6,6 +6,8 @@ import { ContainerWatch } from './docker/container-watch.ts';
 import { DockerExecHandler } from './docker/docker-exec.ts';
 import { Engine } from './docker/engine.ts';
 import { ExecExits } from './docker/exec-exits.ts';
+import { ProcessReaper } from './docker/process-reaper.ts';
+import { HOST_PROCESSES } from './docker/process-table.ts';
 import { TailBudget } from './docker/tail-budget.ts';
 import { ExecletError } from './errors.ts';
 import { HandlerRegistry } from './exec/handler-registry.ts';
@@ -73,6 +75,7 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
   const exits = new ExecExits();
   const tails = new TailBudget(TAIL_LIMITS);
   const registry = new HandlerRegistry();
+  const reaper = settings.onDisconnect === 'terminate' ? openReaper({ engine, settings, log }) : undefined;
   const watch = new ContainerWatch({
     engine,
     registry,
@@ -86,6 +89,7 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
         highWaterMarkBytes: HIGH_WATER_MARK_BYTES,
         tails,
         drain: { quietMs: settings.outputDrainQuietMs, limitMs: settings.outputDrainLimitMs },
+        reaper,
         log,
       }),
     log,
@@ -191,6 +195,17 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
       await sessionLog?.close();
     },
   };
+}
+
+function openReaper({ engine, settings, log }: { engine: Engine; settings: Settings; log: Logger }): ProcessReaper {
+  return new ProcessReaper({
+    engine,
+    processes: HOST_PROCESSES,
+    gracePeriodMs: settings.killGracePeriodMs,
+    onKilled: signal => log.debug('process signalled', { signal }),
+    onLeft: cause => log.debug('process left', { cause }),
+    log,
+  });
 }
 
 interface PartOptions {

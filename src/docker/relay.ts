@@ -67,8 +67,8 @@ export class Relay {
 
   /**
    * Rejects with SessionEnded `engine_gone` when the Engine breaks its stream off, `output_lost` when the rest of the output is
-   * too large to hold or may be incomplete, and with the signal's reason when that aborts. The Engine's socket is destroyed when
-   * this settles, and the client's input discarded.
+   * too large to hold or may be incomplete, and with the signal's reason when that aborts. When this settles the client's input is
+   * discarded, and the Engine's socket is the caller's to destroy; what it still sends is dropped.
    */
   async run(): Promise<void> {
     const { engine, signal, streams, tail, watch, resetKeepsOutput } = this.#options;
@@ -103,7 +103,6 @@ export class Relay {
       clearTimeout(this.#drainTimer);
       signal.removeEventListener('abort', abort);
       streams.stdin?.discard();
-      engine.destroy();
     }
   }
 
@@ -132,6 +131,7 @@ export class Relay {
   }
 
   #take(chunk: Buffer): void {
+    if (this.#over) return;
     const { engine, watch, tail } = this.#options;
     let wantsMore: boolean;
     try {
