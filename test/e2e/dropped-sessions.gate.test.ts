@@ -69,7 +69,16 @@ test(`${SESSIONS} sessions that are dropped in every state, with faults of the E
       Pid: NO_PID,
     }),
   });
-  const args = ['--engine-timeout', '500ms', '--kill-grace-period', '100ms', '--stream-creation-timeout', '1s'];
+  const args = [
+    '--max-sessions-per-container',
+    '1000',
+    '--engine-timeout',
+    '500ms',
+    '--kill-grace-period',
+    '100ms',
+    '--stream-creation-timeout',
+    '1s',
+  ];
   const daemon = await Daemon.start({ engine, args, insides: true });
   context.after(async () => {
     await daemon.stop();
@@ -119,7 +128,11 @@ function planOf(index: number): Plan {
 }
 
 /** Plays a command that prints without end, or until its session's plan says that it exits, or breaks. */
-function play(connection: Duplex, { command: [index = ''], created, sendExit }: StandInExec): void {
+function play(connection: Duplex, exec: StandInExec): void {
+  const {
+    command: [index = ''],
+    created,
+  } = exec;
   const { fault, point } = planOf(Number(index));
   const chunk = Buffer.alloc(16 * 1024, 'x');
   const output = created.Tty ? chunk : stdcopyFrame(1, chunk);
@@ -134,7 +147,7 @@ function play(connection: Duplex, { command: [index = ''], created, sendExit }: 
   if (point !== 'after the exit') return;
   after(20, () => {
     connection.end();
-    sendExit(0);
+    exec.sendExit(0);
   });
 }
 
