@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import type { ExecState } from '../../../src/docker/engine.ts';
 import { ProcessReaper, type KillSignal, type LeftCause } from '../../../src/docker/process-reaper.ts';
 import { ExecletError } from '../../../src/errors.ts';
-import { CONTAINER, FakeProcesses, forbid, type FakeProcess } from './fake-processes.ts';
+import { CONTAINER, FakeProcesses, type FakeProcess } from './fake-processes.ts';
 
 const COMMAND = 500;
 const RUNNING: ExecState = { running: true, exitCode: null, pid: COMMAND };
@@ -227,7 +227,7 @@ test('one of them that ends in time is not left', async () => {
 test('where it may not signal, a terminal gets ^C and ^D, and what does not end by them is counted', async () => {
   for (const ends of [true, false]) {
     const [terminal, engine] = duplexPair();
-    const processes = new FakeProcesses([{ ...command, onSignal: forbid }]);
+    const processes = new FakeProcesses([{ ...command, forbidden: true }]);
     const typed = text(engine).then(keys => {
       if (ends) processes.end(COMMAND);
       engine.end();
