@@ -4,7 +4,7 @@ import { connect, createServer, type AddressInfo } from 'node:net';
 import { after, test, type TestContext } from 'node:test';
 import { CHECKOUT } from '../support/checkout.ts';
 import { runCommand } from '../support/command.ts';
-import { kubernetesLabels } from '../support/containers.ts';
+import { kubernetesLabels, type TestContainer } from '../support/containers.ts';
 import { Daemon, type LogLine } from '../support/daemon.ts';
 import { Echo, holdExec, type HeldExec } from '../support/held-exec.ts';
 import { LEFT_BEHIND, newMark, SETSID, untilMarked } from '../support/left-behind.ts';
@@ -22,11 +22,14 @@ const KINDS = TRANSPORTS.flatMap(transport => [true, false].map(tty => ({ transp
 const echoes = new Map<string, Echo>();
 after(() => echoes.forEach(echo => echo.stop()));
 
+let stops: TestContainer;
 const served = serveWeb({
   args: GRACE,
   beforeDaemon: async engine => {
-    const labels = kubernetesLabels({ namespace: 'default', pod: 'other-user', container: 'app' });
-    await engine.createContainer({ labels, create: { User: '1000' } });
+    const labels = (pod: string): Record<string, string> =>
+      kubernetesLabels({ namespace: 'default', pod, container: 'app' });
+    await engine.createContainer({ labels: labels('other-user'), create: { User: '1000' } });
+    stops = await engine.createContainer({ labels: labels('stops') });
   },
   afterDaemon: async ({ port }) => {
     for (const pod of PODS) echoes.set(pod, await Echo.start({ port, pod }));
@@ -87,6 +90,22 @@ test('after an exit nothing is signalled: what a command has left in the backgro
   client.reset();
   assert.equal((await terminated(daemon, before + 1)).length, before + 1);
   await killProcesses(await untilMarked(stays, 2));
+});
+
+test('nothing is signalled after a container that has stopped, and has taken its commands along', async () => {
+  const { daemon } = served;
+  const before = (await terminated(daemon, 0)).length;
+  const ended = daemon.sessionsEnded().length;
+  const [mark, goes] = [newMark(), newMark()];
+  await holdExec('spdy', { port: daemon.port, pod: 'stops', command: ['sleep', mark], tty: false });
+  await untilMarked(mark, 1);
+  await stops.remove();
+  const sessions = await daemon.waitForSessionsEnded(ended + 1);
+  assert.equal(sessions.at(-1)?.reason, 'container_gone');
+  const client = await holdExec('spdy', { port: daemon.port, command: ['sleep', goes], tty: true });
+  await untilMarked(goes, 1);
+  client.reset();
+  assert.equal((await terminated(daemon, before + 1)).length, before + 1);
 });
 
 test('keep signals nothing; a command that reads its input sees the end of it', async context => {
