@@ -15,7 +15,7 @@ const mayImport = {
   kubeapi: ['exec'],
   server: ['remotecommand', 'kubeapi', 'access', 'exec', 'files'],
   client: ['remotecommand'],
-  commands: ['daemon', 'client', 'config', 'access', 'files'],
+  commands: ['daemon', 'client', 'config', 'access', 'files', 'docker'],
 };
 const owners = {
   dockerode: ['docker'],

@@ -16,7 +16,7 @@ import type { Settings } from '../config/schema.ts';
 import { addSettingFlags, type SettingFlags } from './setting-flags.ts';
 
 interface DoctorFlags {
-  readonly as: string;
+  readonly as?: string;
   readonly asGroup?: readonly string[];
   readonly container?: string;
 }
@@ -24,22 +24,26 @@ interface DoctorFlags {
 /** The API server would have to be asked. */
 const NOT_DECIDED = 3;
 
-/** `execlet doctor`: what the configured authorisation decides about a caller, and why. Exits with 1 for a denial. */
+/**
+ * `execlet doctor`: whether commands can be ended whose clients have gone; with a verb, what the configured authorisation decides
+ * about a caller, and why. Exits with 1 for a problem, and for a denial.
+ */
 export function doctorCommand(): Command {
   const command = new Command('doctor')
     .description(
-      'tell what the configured authorisation decides, and why; exits with 1 for a denial, 3 where the API server decides',
+      'tell whether commands can be ended whose clients have gone; with a VERB, what the configured authorisation decides, and why. ' +
+        'Exits with 1 for a problem or a denial, 3 where the API server decides',
     )
-    .usage('[SETTING…] --as USER [--as-group GROUP]… VERB [NAMESPACE[/POD]] [-c CONTAINER] [-- COMMAND [ARGUMENT…]]')
-    .argument('<verb>', VERBS.join(', '))
+    .usage('[SETTING…] [--as USER [--as-group GROUP]… VERB [NAMESPACE[/POD]] [-c CONTAINER] [-- COMMAND [ARGUMENT…]]]')
+    .argument('[verb]', VERBS.join(', '))
     .argument('[target]', 'NAMESPACE/POD for exec and get, NAMESPACE for list (default: all), nothing for the others')
     .argument('[command...]', 'what exec is to run')
-    .requiredOption('--as <USER>', 'name of the caller; system:anonymous is whoever shows no credential')
+    .option('--as <USER>', 'name of the caller; system:anonymous is whoever shows no credential')
     .option('--as-group <GROUP>', 'a group of the caller; may be given again', append)
     .option('-c, --container <NAME>', 'container that exec names (default: none)');
   return addSettingFlags(command).action(
-    (verb: string, target: string | undefined, argv: string[], flags: DoctorFlags & SettingFlags) =>
-      settle(() => diagnose({ verb, target, command: argv, flags })),
+    (verb: string | undefined, target: string | undefined, argv: string[], flags: DoctorFlags & SettingFlags) =>
+      settle(() => (verb === undefined ? checkNode(flags) : diagnose({ verb, target, command: argv, flags }))),
   );
 }
 
@@ -54,8 +58,34 @@ interface DoctorRequest {
   readonly flags: DoctorFlags & SettingFlags;
 }
 
+/** Without settings it is about the Engine that the daemon finds without settings. */
+async function checkNode({ as, asGroup, container, ...flags }: DoctorFlags & SettingFlags): Promise<number> {
+  if (as !== undefined || asGroup !== undefined || container !== undefined) {
+    throw ClientError.usage(`--as, --as-group and --container need one of ${VERBS.join(', ')}`);
+  }
+  const { dockerEndpoint, engineTimeoutMs } = loadSettings({
+    flags,
+    env: process.env,
+    readFile: path => readFileSync(path, 'utf8'),
+  });
+  // Loaded here, so that a question about a caller need not wait for it.
+  const [{ Engine }, { HOST_PROCESSES }, { checkTermination }] = await Promise.all([
+    import('../docker/engine.ts'),
+    import('../docker/process-table.ts'),
+    import('../docker/termination-check.ts'),
+  ]);
+  const checks = await checkTermination({
+    engine: new Engine({ endpoint: dockerEndpoint, timeoutMs: engineTimeoutMs }),
+    processes: HOST_PROCESSES,
+    ownStatus: readFileSync('/proc/self/status', 'utf8'),
+  });
+  await print(checks.map(({ result, text }) => `${result}: ${text}\n`).join(''));
+  return checks.some(({ result }) => result === 'problem') ? 1 : 0;
+}
+
 async function diagnose({ verb, target, command, flags }: DoctorRequest): Promise<number> {
   const { as, asGroup = [], container, ...settingFlags } = flags;
+  if (as === undefined) throw ClientError.usage(`${verb} needs --as USER`);
   const action = actionOf({ verb, target, container, command });
   if (Object.keys(settingFlags).length === 0) {
     throw ClientError.usage("doctor needs the daemon's settings: --config FILE, or its flags");

@@ -97,6 +97,12 @@ export class Engine {
     return this.#call(this.#calls.listContainers({ all: true, ...(id !== undefined && { filters: { id: [id] } }) }));
   }
 
+  /** The pid of the container's main process, in the Engine's own pid namespace; 0 where it does not run. */
+  async mainPid(containerId: string): Promise<number> {
+    const { State } = await this.#call(this.#calls.getContainer(containerId).inspect());
+    return State.Pid;
+  }
+
   /** The stream of container events as JSON lines; it ends only by failure, or when it is destroyed. */
   async events(signal: AbortSignal): Promise<Readable> {
     const events = await this.#call(

@@ -20,8 +20,8 @@ export interface ProcessTable {
   stat(pid: number): ProcessStat | undefined;
   /** Whether the process's cgroup names the container; false where it has ended. @throws where it cannot be read */
   isIn(pid: number, containerId: string): boolean;
-  /** @throws {NodeJS.ErrnoException} ESRCH where it has ended, EPERM where it is not ours to signal */
-  kill(pid: number, signal: NodeJS.Signals): void;
+  /** 0 only asks whether it may be signalled. @throws {NodeJS.ErrnoException} ESRCH where it has ended, EPERM where it may not be */
+  kill(pid: number, signal: NodeJS.Signals | 0): void;
 }
 
 /** Those of this host, or of this container where execlet does not share the host's pid namespace. */

@@ -2,11 +2,13 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { after, test, type TestContext } from 'node:test';
-import { kubernetesLabels } from '../support/containers.ts';
+import { CHECKOUT } from '../support/checkout.ts';
+import { runCommand } from '../support/command.ts';
+import { kubernetesLabels, type TestContainer } from '../support/containers.ts';
 import { Daemon, type LogLine } from '../support/daemon.ts';
 import { Echo, holdExec, type HeldExec } from '../support/held-exec.ts';
-import { LEFT_BEHIND, marked, newMark, SETSID, untilMarked } from '../support/left-behind.ts';
-import { killProcesses, untilGone } from '../support/processes.ts';
+import { LEFT_BEHIND, newMark, SETSID, untilMarked } from '../support/left-behind.ts';
+import { isRunning, killProcesses, untilGone } from '../support/processes.ts';
 import { rawExec, TRANSPORTS } from '../support/raw-exec.ts';
 import { serveWeb } from '../support/served.ts';
 
@@ -20,11 +22,14 @@ const KINDS = TRANSPORTS.flatMap(transport => [true, false].map(tty => ({ transp
 const echoes = new Map<string, Echo>();
 after(() => echoes.forEach(echo => echo.stop()));
 
+let stops: TestContainer;
 const served = serveWeb({
   args: GRACE,
   beforeDaemon: async engine => {
-    const labels = kubernetesLabels({ namespace: 'default', pod: 'other-user', container: 'app' });
-    await engine.createContainer({ labels, create: { User: '1000' } });
+    const labels = (pod: string): Record<string, string> =>
+      kubernetesLabels({ namespace: 'default', pod, container: 'app' });
+    await engine.createContainer({ labels: labels('other-user'), create: { User: '1000' } });
+    stops = await engine.createContainer({ labels: labels('stops') });
   },
   afterDaemon: async ({ port }) => {
     for (const pod of PODS) echoes.set(pod, await Echo.start({ port, pod }));
@@ -87,6 +92,22 @@ test('after an exit nothing is signalled: what a command has left in the backgro
   await killProcesses(await untilMarked(stays, 2));
 });
 
+test('nothing is signalled after a container that has stopped, and has taken its commands along', async () => {
+  const { daemon } = served;
+  const before = (await terminated(daemon, 0)).length;
+  const ended = daemon.sessionsEnded().length;
+  const [mark, goes] = [newMark(), newMark()];
+  await holdExec('spdy', { port: daemon.port, pod: 'stops', command: ['sleep', mark], tty: false });
+  await untilMarked(mark, 1);
+  await stops.remove();
+  const sessions = await daemon.waitForSessionsEnded(ended + 1);
+  assert.equal(sessions.at(-1)?.reason, 'container_gone');
+  const client = await holdExec('spdy', { port: daemon.port, command: ['sleep', goes], tty: true });
+  await untilMarked(goes, 1);
+  client.reset();
+  assert.equal((await terminated(daemon, before + 1)).length, before + 1);
+});
+
 test('keep signals nothing; a command that reads its input sees the end of it', async context => {
   const daemon = await Daemon.start({ engine: served.engine, args: [...GRACE, '--on-disconnect', 'keep'] });
   context.after(() => daemon.stop());
@@ -106,7 +127,7 @@ test('keep signals nothing; a command that reads its input sees the end of it', 
     reader.reset();
     await daemon.waitForSessionsEnded(ended + 2);
     await untilGone(cat);
-    assert.deepEqual(await marked(mark), [sleep]);
+    assert.ok(await isRunning(sleep));
     await killProcesses([sleep]);
   }
   const signalled = daemon.log.filter(({ message }) => /^(process signalled|command terminated)$/.test(message));
@@ -131,7 +152,7 @@ test('from a remote Engine nothing is signalled: a terminal gets ^C and ^D, and 
   for (const client of clients) client.reset();
   const lines = await terminated(daemon, clients.length);
   for (const mark of [sleep, shell, busyShell]) await untilMarked(mark, 0);
-  assert.deepEqual(await marked(deaf), left);
+  for (const process of left) assert.ok(await isRunning(process));
   await killProcesses(left);
   assert.deepEqual(
     lines.map(({ signals }) => signals),
@@ -142,6 +163,26 @@ test('from a remote Engine nothing is signalled: a terminal gets ^C and ^D, and 
     counted.map(({ level, cause, count }) => ({ level, cause, count })),
     [{ level: 'warn', cause: 'remote_engine', count: 1 }],
   );
+});
+
+test('doctor tells beforehand whether commands can be terminated', async () => {
+  const doctor = ['src/main.ts', 'doctor', '--docker-endpoint', served.engine.dockerHost];
+  const run = async (...around: string[]): Promise<{ exitCode: number; lines: string[] }> => {
+    const [program = '', ...args] = [...around, process.execPath, ...doctor];
+    const { exitCode, stdout, stderr } = await runCommand(program, args, { cwd: CHECKOUT });
+    assert.equal(stderr, '');
+    return { exitCode, lines: stdout.toString().trimEnd().split('\n') };
+  };
+  const onHost = await run();
+  assert.deepEqual([onHost.exitCode, onHost.lines.map(line => line.split(':')[0])], [0, ['ok', 'ok', 'ok']]);
+
+  const otherNamespace = await run('unshare', '--pid', '--fork', '--mount-proc');
+  assert.equal(otherNamespace.exitCode, 1);
+  assert.match(otherNamespace.lines[1] ?? '', /^problem: process \d+ of container \S+ is not seen here: .*hostPID/);
+
+  const withoutKill = await run('setpriv', '--bounding-set', '-kill', '--inh-caps', '-kill');
+  assert.equal(withoutKill.exitCode, 1);
+  assert.match(withoutKill.lines[2] ?? '', /^problem: process \d+ of container \S+ may not be signalled: .*KILL$/);
 });
 
 /** A daemon that reaches the Engine over TCP, as it would one of another host. */

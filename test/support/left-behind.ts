@@ -48,7 +48,7 @@ export function newMark(): string {
 }
 
 /** The processes that carry the mark, but for the kubectl that runs them, and the shell that becomes it at a terminal. */
-export async function marked(mark: string): Promise<HostProcess[]> {
+async function marked(mark: string): Promise<HostProcess[]> {
   const all = await listProcesses();
   return all.filter(
     ({ argv }) => argv.some(word => word.includes(mark)) && !argv.some(word => /\bkubectl\b/.test(word)),

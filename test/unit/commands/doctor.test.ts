@@ -128,4 +128,17 @@ test('the command takes the settings of serve, and a command behind -- with its 
   const bare = await run('--as', 'alice', 'exec', 'a/b');
   assert.deepEqual([bare.exitCode, bare.stdout], [2, '']);
   assert.match(bare.stderr, /^execlet: doctor needs the daemon's settings: --config FILE, or its flags\n$/);
+  const nobody = await run('--port', '1', 'exec', 'a/b');
+  assert.deepEqual(nobody, { exitCode: 2, stdout: '', stderr: 'execlet: exec needs --as USER\n' });
+});
+
+test('without a verb the command is about the node, and takes no caller', async () => {
+  const run = (...args: string[]) =>
+    runCommand(process.execPath, ['src/main.ts', 'doctor', ...args], { cwd: CHECKOUT });
+  const { exitCode, stdout } = await run('--docker-endpoint', 'unix:///nowhere.sock');
+  assert.equal(exitCode, 1);
+  assert.match(stdout.toString(), /^problem: the Engine at unix:\/\/\/nowhere.sock does not answer: [^\n]+\n$/);
+  const caller = await run('--as', 'alice');
+  assert.equal(caller.exitCode, 2);
+  assert.match(caller.stderr, /^execlet: --as, --as-group and --container need one of exec, /);
 });

@@ -10,6 +10,8 @@ export interface FakeProcess {
   readonly exited?: boolean;
   /** CONTAINER unless given. */
   readonly container?: string;
+  /** It may not be signalled. */
+  readonly forbidden?: boolean;
   readonly onSignal?: (signal: NodeJS.Signals, table: FakeProcesses) => void;
 }
 
@@ -69,18 +71,15 @@ export class FakeProcesses implements ProcessTable {
     return (this.#processes.get(pid)?.container ?? CONTAINER) === containerId && this.has(pid);
   }
 
-  kill(pid: number, signal: NodeJS.Signals): void {
+  kill(pid: number, signal: NodeJS.Signals | 0): void {
     const process = this.#processes.get(pid);
     if (process === undefined) throw errorOf('ESRCH');
+    if (process.forbidden === true) throw errorOf('EPERM');
+    if (signal === 0) return;
     if (process.onSignal === undefined) this.end(pid);
     else process.onSignal(signal, this);
     this.signalled.push({ pid, signal });
   }
-}
-
-/** What a process does to whom it does not belong to. */
-export function forbid(): never {
-  throw errorOf('EPERM');
 }
 
 function errorOf(code: string): Error {
