@@ -1,4 +1,5 @@
 import { isLoopback, isOpen, usesTls } from './config/access-settings.ts';
+import { bindFailure } from './config/bind-address.ts';
 import type { Settings } from './config/schema.ts';
 import { orSettingsError } from './config/settings-error.ts';
 import { openAccess, reportReload, type Access } from './daemon-access.ts';
@@ -17,7 +18,9 @@ import { createKubeApi } from './kubeapi/router.ts';
 import type { Logger } from './log.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { WebSocketAcceptor } from './remotecommand/websocket.ts';
+import { expose, type Exposition } from './server/exposition.ts';
 import { Refusals } from './server/refusals.ts';
+import { listenForMetrics, type MetricsListener, type MetricsListenerOptions } from './server/metrics-listener.ts';
 import { createRoutes } from './server/routes.ts';
 import { listen } from './server/server.ts';
 import { TlsCredentials } from './server/tls.ts';
@@ -65,7 +68,11 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
     tls.setClientAuthorities(access.clientAuthorities()); // what has changed meanwhile
   }
   const sessionLog = await openSessionLog({ settings, metrics, log });
-  const engine = new Engine({ endpoint: settings.dockerEndpoint, timeoutMs: settings.engineTimeoutMs });
+  const engine = new Engine({
+    endpoint: settings.dockerEndpoint,
+    timeoutMs: settings.engineTimeoutMs,
+    onAnswer: (operation, seconds) => metrics.engineRequests[operation].observe(seconds),
+  });
   const exits = new ExecExits();
   const tails = new TailBudget(TAIL_LIMITS);
   const registry = new HandlerRegistry();
@@ -82,8 +89,10 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
         highWaterMarkBytes: HIGH_WATER_MARK_BYTES,
         tails,
         drain: { quietMs: settings.outputDrainQuietMs, limitMs: settings.outputDrainLimitMs },
+        heldBack: metrics.heldBack,
         log,
       }),
+    onRestart: () => metrics.eventStreamRestarts.inc(),
     log,
   });
 
@@ -116,11 +125,16 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
     sessionLog,
     log,
   });
+  const scrape = (accept: string | undefined): Promise<Exposition> => {
+    metrics.engineUp.set(watch.inSync ? 1 : 0);
+    metrics.setHandlers(registry.list());
+    return expose(metrics.registry, accept);
+  };
   const routes = createRoutes({
     access: access.control,
     exec,
     refusals,
-    scrape: async () => ({ contentType: metrics.registry.contentType, text: await metrics.registry.metrics() }),
+    scrape,
     kubeApi: createKubeApi({ registry, nodeName: settings.nodeName, checkServing }),
     readiness: [
       { name: 'engine', problem: engineProblem },
@@ -129,6 +143,10 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
   });
   const { address, port } = settings;
   const server = await listen({ address, port, loopbackOnly: isLoopback(address), tls, routes, exec });
+  const metricsListener = await openMetricsListener({ settings, scrape, log }).catch((cause: unknown) => {
+    server.close();
+    throw cause;
+  });
   if (isOpen(settings)) {
     log.warn(
       'no authentication: every user and process that can reach this address may run commands in every container',
@@ -153,6 +171,7 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
       tls?.close();
       access.close();
       await sessionLog?.close();
+      metricsListener?.close(); // last, so that the end of the sessions can be seen
     },
   };
 }
@@ -194,6 +213,24 @@ async function openTls({ settings, access, metrics, log }: PartOptions & { acces
     );
   }
   return tls;
+}
+
+async function openMetricsListener({
+  settings: { metricsBindAddress: address },
+  scrape,
+  log,
+}: Pick<PartOptions, 'settings' | 'log'> & Pick<MetricsListenerOptions, 'scrape'>): Promise<
+  MetricsListener | undefined
+> {
+  if (address === undefined) return undefined;
+  try {
+    const listener = await listenForMetrics({ ...address, scrape });
+    log.info('serving metrics', { address: listener.address, port: listener.port });
+    return listener;
+  } catch (cause) {
+    const flag = '--metrics-bind-address';
+    throw new Error(bindFailure(cause, address, { host: flag, port: flag }), { cause });
+  }
 }
 
 async function openSessionLog({ settings, metrics, log }: PartOptions): Promise<SessionLog | undefined> {

@@ -24,6 +24,8 @@ export interface ContainerWatchOptions {
   readonly exits: ExecExits;
   readonly schemes: readonly NamingScheme[];
   readonly handlerFor: (containerId: string) => ExecHandler;
+  /** The event stream is up again after it had been interrupted. */
+  readonly onRestart: () => void;
   readonly log: Logger;
 }
 
@@ -54,6 +56,7 @@ export class ContainerWatch {
   readonly #firstAttempt = Promise.withResolvers<undefined>();
   #started = false;
   #inSync = false;
+  #wasUp = false;
   #lost = false;
   #waitMs = RECONNECT_FIRST_MS;
 
@@ -103,10 +106,12 @@ export class ContainerWatch {
 
   /** One life of the event stream. Rejects when it ends, since the Engine never ends it by itself. */
   async #follow(): Promise<void> {
-    const { engine } = this.#options;
+    const { engine, onRestart } = this.#options;
     const { signal } = this.#stop;
     await engine.negotiate();
     const events = await engine.events(signal);
+    if (this.#wasUp) onRestart();
+    this.#wasUp = true;
     const over = new AbortController();
     const close = (): void => void events.destroy();
     signal.addEventListener('abort', close, { once: true });

@@ -3,6 +3,7 @@ import { ExecletError } from '../errors.ts';
 import type { AccessControl } from './access-control.ts';
 import { formOf, notFound, sendError } from './error-response.ts';
 import { isExecPath } from './exec-request.ts';
+import type { Exposition } from './exposition.ts';
 import { healthEndpoint, type HealthCheck } from './health.ts';
 import { Attempt } from './attempt.ts';
 import type { Refusals } from './refusals.ts';
@@ -12,8 +13,8 @@ export interface RoutesOptions {
   readonly access: Pick<AccessControl, 'check'>;
   readonly exec: Pick<ExecService, 'admit'>;
   readonly kubeApi: RequestHandler;
-  /** What `/metrics` answers. */
-  readonly scrape: () => Promise<{ readonly contentType: string; readonly text: string }>;
+  /** What `/metrics` answers to a scraper with that `Accept` header. */
+  readonly scrape: (accept: string | undefined) => Promise<Exposition>;
   /** What must hold before requests are sent here. */
   readonly readiness: readonly HealthCheck[];
   readonly refusals: Pick<Refusals, 'record'>;
@@ -32,8 +33,8 @@ export function createRoutes({ access, exec, kubeApi, scrape, readiness, refusal
   app.get('/livez', healthEndpoint('livez', []));
   app.get('/readyz', healthEndpoint('readyz', readiness));
   app.use(gate({ access, exec, refusals }));
-  app.get('/metrics', async (_request, response) => {
-    const { contentType, text } = await scrape();
+  app.get('/metrics', async (request, response) => {
+    const { contentType, text } = await scrape(request.headers.accept);
     response.set('Content-Type', contentType).end(text);
   });
   app.use(kubeApi);

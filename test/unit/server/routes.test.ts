@@ -61,7 +61,7 @@ const app: Express = createRoutes({
     nodeName: 'node',
     checkServing: () => undefined,
   }),
-  scrape: () => Promise.resolve({ contentType: 'text/plain', text: 'metrics' }),
+  scrape: accept => Promise.resolve({ contentType: accept ?? 'text/plain', text: 'metrics' }),
   readiness: [],
   refusals: { record: attempt => void refused.push(attempt) },
 });
