@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createMetrics, HeldTime } from '../../src/metrics.ts';
+import { checkLabels, EXECLET_METRICS, NODE_METRICS, seriesOf } from '../support/metric-list.ts';
+import { parseScrape } from '../support/scrape.ts';
 
 test('a hold counts while it lasts, once for each session', () => {
   let now = 1_000;
@@ -48,4 +50,32 @@ test('handlers are counted by their scheme, anew each time', async () => {
   ]);
   setHandlers([]);
   assert.ok((await read()).every(line => line.endsWith(' 0')));
+});
+
+test('every metric is as it is listed: type, help, labels and buckets; all at 0 from the start', async () => {
+  const scraped = parseScrape(await createMetrics().registry.metrics());
+  assert.deepEqual([...scraped.keys()].sort(), [...Object.keys(EXECLET_METRICS), ...Object.keys(NODE_METRICS)].sort());
+  for (const [name, listed] of Object.entries(EXECLET_METRICS)) {
+    const { type, help, samples } = scraped.get(name) ?? assert.fail(name);
+    assert.deepEqual({ type, help }, { type: listed.type, help: listed.help });
+    assert.doesNotMatch(help, /"/, 'OpenMetrics would escape it');
+    assert.equal(samples.length, listed.startsEmpty === true ? 0 : seriesOf(listed), name);
+    assert.equal(new Set(samples.map(sample => JSON.stringify([sample.name, sample.labels]))).size, samples.length);
+    for (const sample of samples) {
+      checkLabels(name, listed, sample);
+      assert.equal(sample.value, name === 'execlet_build_info' ? 1 : 0, sample.name);
+    }
+  }
+});
+
+test('there are fewer than 600 series when every label has been seen', async () => {
+  const scraped = parseScrape(await createMetrics().registry.metrics());
+  const ours = Object.values(EXECLET_METRICS).reduce((sum, metric) => sum + seriesOf(metric), 0);
+  // Kinds of resources that Node has open come and go: with every one that it knows there would be 40 at most.
+  const node = [...scraped]
+    .filter(([name]) => name in NODE_METRICS)
+    .reduce((sum, [, { samples }]) => sum + samples.length, 0);
+  const garbageCollection = 4 * 9;
+  assert.ok(ours + node + garbageCollection + 40 < 600, `${ours} + ${node} + ${garbageCollection} + 40`);
+  for (const { buckets = [] } of Object.values(EXECLET_METRICS)) assert.ok(buckets.length <= 10);
 });
