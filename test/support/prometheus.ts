@@ -26,6 +26,7 @@ const targets = z.object({
     activeTargets: z.array(z.object({ health: z.string(), lastError: z.string(), scrapeUrl: z.string() })),
   }),
 });
+const metadata = z.object({ data: z.array(z.object({ type: z.string(), help: z.string() })) });
 const alerts = z.object({
   data: z.object({
     alerts: z.array(
@@ -141,7 +142,7 @@ export class Prometheus {
     );
     const url = await listening.finally(() => clearTimeout(timer));
     const prometheus = new Prometheus({ url, child, forget, log });
-    await prometheus.until(START_TIMEOUT_MS, 'be ready', async () => (await fetch(`${url}/-/ready`)).ok);
+    await prometheus.until(START_TIMEOUT_MS, 'be ready', async () => (await fetch(`${url}/-/ready`)).ok || undefined);
     return prometheus;
   }
 
@@ -157,18 +158,42 @@ export class Prometheus {
     return alerts.parse(await this.#get('/api/v1/alerts')).data.alerts;
   }
 
-  /** The targets that it could not scrape the last time, or not yet, and why. */
-  async unhealthyTargets(): Promise<string[]> {
-    const { data } = targets.parse(await this.#get('/api/v1/targets'));
-    return data.activeTargets
-      .filter(({ health }) => health !== 'up')
-      .map(({ scrapeUrl, health, lastError }) => `${scrapeUrl}: ${health} ${lastError}`);
+  /** Resolves with the first alert that fires and has these labels, perhaps among others. */
+  async untilFiring(labels: Readonly<Record<string, string>>, timeoutMs: number): Promise<ActiveAlert> {
+    const hasThem = ({ labels: its }: ActiveAlert): boolean =>
+      Object.entries(labels).every(([label, value]) => its[label] === value);
+    return this.until(timeoutMs, `raise ${JSON.stringify(labels)}`, async () =>
+      (await this.alerts()).find(alert => alert.state === 'firing' && hasThem(alert)),
+    );
   }
 
-  /** Asks until the answer is true. Rejects after the time-out, with what was to become true. */
-  async until(timeoutMs: number, what: string, holds: () => Promise<boolean>): Promise<void> {
+  /** What each target says of a metric. */
+  async metadata(metric: string): Promise<{ type: string; help: string }[]> {
+    const answer = await fetch(`${this.#url}/api/v1/targets/metadata?metric=${metric}`);
+    if (answer.status === 404) return []; // no target knows it
+    return metadata.parse(await answer.json()).data;
+  }
+
+  /** Resolves when it has scraped every target. */
+  async untilHealthy(timeoutMs: number): Promise<void> {
+    let problems: string[] = [];
+    const isHealthy = this.until(timeoutMs, 'scrape every target', async () => {
+      const { data } = targets.parse(await this.#get('/api/v1/targets'));
+      const unhealthy = data.activeTargets.filter(({ health }) => health !== 'up');
+      problems = unhealthy.map(({ scrapeUrl, health, lastError }) => `${scrapeUrl}: ${health} ${lastError}`);
+      return problems.length === 0 || undefined;
+    });
+    await isHealthy.catch((cause: unknown) => {
+      throw new Error(problems.join('\n'), { cause });
+    });
+  }
+
+  /** Asks until there is an answer, and resolves with it. Rejects after the time-out, with what was to happen. */
+  async until<T>(timeoutMs: number, what: string, ask: () => Promise<T | undefined>): Promise<T> {
     const deadline = Date.now() + timeoutMs;
-    while (!(await holds())) {
+    for (;;) {
+      const answer = await ask();
+      if (answer !== undefined) return answer;
       if (Date.now() > deadline) {
         throw new Error(`Prometheus did not ${what} within ${timeoutMs} ms:\n${this.#log.slice(-10).join('\n')}`);
       }
