@@ -9,7 +9,6 @@ import { Engine } from './docker/engine.ts';
 import { ExecExits } from './docker/exec-exits.ts';
 import { TailBudget } from './docker/tail-budget.ts';
 import { ExecletError } from './errors.ts';
-import { SessionEnded } from './exec/end-reason.ts';
 import { HandlerRegistry } from './exec/handler-registry.ts';
 import { SessionLog } from './exec/session-log.ts';
 import { SessionTable } from './exec/session-table.ts';
@@ -19,6 +18,7 @@ import type { Logger } from './log.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { WebSocketAcceptor } from './remotecommand/websocket.ts';
 import { expose, type Exposition } from './server/exposition.ts';
+import { Heartbeat } from './server/health.ts';
 import { Refusals } from './server/refusals.ts';
 import { listenForMetrics, type MetricsListener, type MetricsListenerOptions } from './server/metrics-listener.ts';
 import { createRoutes } from './server/routes.ts';
@@ -30,14 +30,14 @@ import { within } from './within.ts';
 const HIGH_WATER_MARK_BYTES = 256 * 1024;
 /** Of a finished command's output, for clients that are slow: about 1.3 MB can still come from the Engine (20.10 and 28). */
 const TAIL_LIMITS = { bytesPerSession: 4 * 1024 * 1024, bytesInAll: 256 * 1024 * 1024 };
-/** For a client to take the rest of its output: the kubelet's default for idle streaming connections. */
-const DELIVERY_TIMEOUT_MS = 4 * 60 * 60 * 1000;
 /** For a peer to close once it has been sent everything. */
 const CLOSE_TIMEOUT_MS = 30_000;
 /** For the Engine's first list, before the daemon says that it is ready without it. */
 const FIRST_LIST_TIMEOUT_MS = 2_000;
 /** For the clients to take their output and Status when the daemon stops; one that does not may read its end as a success. */
-const STOP_TIMEOUT_MS = 10_000;
+const DELIVERY_AT_STOP_MS = 10_000;
+/** For what the daemon does when it stops beside waiting: answers of the Engine, looks at processes. */
+const STOP_SLACK_MS = 30_000;
 
 /** A daemon that listens. */
 export interface Daemon {
@@ -45,7 +45,10 @@ export interface Daemon {
   readonly port: number;
   /** For SIGHUP: reads every file again that is read when it changes, and opens the session log anew. Never rejects. */
   reload(): Promise<void>;
-  /** Accepts nothing new, ends every session with a Status, and resolves when all is closed. */
+  /**
+   * Admits nothing new, waits for the sessions, ends the rest with a Status, and resolves when all is closed and nothing of them is
+   * left in the containers.
+   */
   stop(): Promise<void>;
 }
 
@@ -98,26 +101,35 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
 
   let stopping = false;
   const engineProblem = (): string | undefined =>
-    watch.inSync ? undefined : `the Engine at ${settings.dockerEndpoint.text} does not answer`;
+    watch.engineAnswers ? undefined : `the Engine at ${settings.dockerEndpoint.text} does not answer`;
+  const registryProblem = (): string | undefined =>
+    watch.inSync ? undefined : (engineProblem() ?? "the Engine's containers are being listed");
+  const stopProblem = (): string | undefined => (stopping ? 'the daemon is stopping' : undefined);
   const checkServing = (): void => {
-    const problem = stopping ? 'the daemon is stopping' : engineProblem();
+    const problem = stopProblem() ?? registryProblem();
     if (problem !== undefined) throw new ExecletError('RuntimeUnavailable', problem);
   };
+  const heartbeat = new Heartbeat();
   const refusals = new Refusals({
     log,
     sessionLog,
     rejected: (stage, code) => metrics.rejected.inc({ stage, code }),
   });
-  const sessions = new SessionTable();
+  const { streamingConnectionIdleTimeoutMs: idleTimeoutMs, maxSessionDurationMs: maxDurationMs } = settings;
+  const sessions = new SessionTable({
+    admission: settings,
+    limits: { idleTimeoutMs, maxDurationMs },
+    onPhase: () => undefined,
+  });
   const exec = new ExecService({
     access: access.control,
     registry,
     sessions,
-    webSockets: new WebSocketAcceptor({ closeTimeoutMs: DELIVERY_TIMEOUT_MS + CLOSE_TIMEOUT_MS }),
+    webSockets: new WebSocketAcceptor({ closeTimeoutMs: idleTimeoutMs + CLOSE_TIMEOUT_MS }),
     limits: {
       highWaterMarkBytes: HIGH_WATER_MARK_BYTES,
       streamCreationTimeoutMs: settings.streamCreationTimeoutMs,
-      deliveryTimeoutMs: DELIVERY_TIMEOUT_MS,
+      deliveryTimeoutMs: idleTimeoutMs,
       closeTimeoutMs: CLOSE_TIMEOUT_MS,
     },
     checkServing,
@@ -136,13 +148,27 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
     refusals,
     scrape,
     kubeApi: createKubeApi({ registry, nodeName: settings.nodeName, checkServing }),
-    readiness: [
-      { name: 'engine', problem: engineProblem },
-      { name: 'stopping', problem: () => (stopping ? 'the daemon is stopping' : undefined) },
-    ],
+    sessions,
+    health: {
+      liveness: [heartbeat.check],
+      readiness: [
+        { name: 'engine', problem: engineProblem },
+        { name: 'registry', problem: registryProblem },
+        { name: 'draining', problem: stopProblem },
+      ],
+    },
   });
-  const { address, port } = settings;
-  const server = await listen({ address, port, loopbackOnly: isLoopback(address), tls, routes, exec });
+  const { address, port, maxConnections } = settings;
+  const server = await listen({
+    address,
+    port,
+    loopbackOnly: isLoopback(address),
+    tls,
+    maxConnections,
+    routes,
+    exec,
+    refusals,
+  });
   const metricsListener = await openMetricsListener({ settings, scrape, log }).catch((cause: unknown) => {
     server.close();
     throw cause;
@@ -164,10 +190,15 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
     },
     stop: async () => {
       stopping = true;
+      const { drainTimeoutMs: timeoutMs, killGracePeriodMs } = settings;
+      if (sessions.size > 0) log.info('waiting for sessions to end', { sessions: sessions.size, timeoutMs });
+      await sessions.drain({ timeoutMs, deliveryMs: DELIVERY_AT_STOP_MS });
       server.close();
-      await within(STOP_TIMEOUT_MS, sessions.endAll(new SessionEnded('drain', 'execlet is stopping')));
       server.destroy();
+      // What the sessions have left in their containers is being ended still.
+      await within(2 * killGracePeriodMs + STOP_SLACK_MS, sessions.whenEmpty());
       watch.stop();
+      heartbeat.stop();
       tls?.close();
       access.close();
       await sessionLog?.close();

@@ -10,6 +10,7 @@ const FAILURES = {
   HandlerNotFound: { httpStatus: 404, statusReason: 'NotFound' },
   MethodNotAllowed: { httpStatus: 405, statusReason: 'MethodNotAllowed' },
   ContainerNotRunning: { httpStatus: 409, statusReason: 'Conflict' },
+  SessionOver: { httpStatus: 409, statusReason: 'Conflict' },
   TooManySessions: { httpStatus: 429, statusReason: 'TooManyRequests' },
   Internal: { httpStatus: 500, statusReason: 'InternalError' },
   NotImplemented: { httpStatus: 501, statusReason: 'NotImplemented' },
@@ -23,10 +24,13 @@ export type FailureCode = keyof typeof FAILURES;
 export class ExecletError extends Error {
   override readonly name = 'ExecletError';
   readonly code: FailureCode;
+  /** When to ask again, where that is known. */
+  readonly retryAfterSeconds: number | undefined;
 
-  constructor(code: FailureCode, message: string, options?: { cause?: unknown }) {
+  constructor(code: FailureCode, message: string, options?: { cause?: unknown; retryAfterSeconds?: number }) {
     super(message, options);
     this.code = code;
+    this.retryAfterSeconds = options?.retryAfterSeconds;
   }
 
   /** The HTTP status that answers this failure before the upgrade. */

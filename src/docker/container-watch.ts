@@ -55,6 +55,7 @@ export class ContainerWatch {
   readonly #stop = new AbortController();
   readonly #firstAttempt = Promise.withResolvers<undefined>();
   #started = false;
+  #engineAnswers = false;
   #inSync = false;
   #wasUp = false;
   #lost = false;
@@ -62,6 +63,11 @@ export class ContainerWatch {
 
   constructor(options: ContainerWatchOptions) {
     this.#options = options;
+  }
+
+  /** True while the event stream is up. */
+  get engineAnswers(): boolean {
+    return this.#engineAnswers;
   }
 
   /** True while the event stream is up and the registry follows it. */
@@ -98,6 +104,7 @@ export class ContainerWatch {
         this.#lost = true;
         this.#firstAttempt.resolve(undefined);
       }
+      this.#engineAnswers = false;
       this.#inSync = false;
       await delay(this.#waitMs, undefined, { signal, ref: false }).catch(() => undefined);
       this.#waitMs = Math.min(this.#waitMs * 2, RECONNECT_MOST_MS);
@@ -112,6 +119,7 @@ export class ContainerWatch {
     const events = await engine.events(signal);
     if (this.#wasUp) onRestart();
     this.#wasUp = true;
+    this.#engineAnswers = true;
     const over = new AbortController();
     const close = (): void => void events.destroy();
     signal.addEventListener('abort', close, { once: true });

@@ -79,4 +79,6 @@ export interface RemoteCommandConnection {
    * also when the peer has left. Call it exactly once.
    */
   finish(outcome: ExecOutcome): Promise<void>;
+  /** Closes at once, by a reset: what has not been delivered is lost, and the client is not to take that for a regular end. */
+  destroy(): void;
 }

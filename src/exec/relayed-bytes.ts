@@ -5,6 +5,14 @@ export class RelayedBytes {
   stdin = 0;
   stdout = 0;
   stderr = 0;
+  /** When the last of them were, by `performance.now()`; before the first, when counting began. */
+  lastAt = performance.now();
+  readonly #onFirstOutput: () => void;
+  #hadOutput = false;
+
+  constructor(onFirstOutput: () => void) {
+    this.#onFirstOutput = onFirstOutput;
+  }
 
   /** The same streams, counted. */
   counting(streams: ExecStreams): ExecStreams {
@@ -23,6 +31,7 @@ export class RelayedBytes {
         source.consume({
           data: chunk => {
             this.stdin += chunk.length;
+            this.lastAt = performance.now();
             return consumer.data(chunk);
           },
           end: () => consumer.end(),
@@ -36,6 +45,11 @@ export class RelayedBytes {
     return {
       write: chunk => {
         this[name] += chunk.length;
+        this.lastAt = performance.now();
+        if (!this.#hadOutput) {
+          this.#hadOutput = true;
+          this.#onFirstOutput();
+        }
         return sink.write(chunk);
       },
     };

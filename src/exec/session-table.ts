@@ -1,21 +1,175 @@
-import type { SessionEnded } from './end-reason.ts';
+import { ExecletError } from '../errors.ts';
+import { within } from '../within.ts';
+import { SessionEnded } from './end-reason.ts';
+import type { RegisteredContainer } from './handler-registry.ts';
+import { Session, spoken, type SessionLimits, type SetupPhase } from './session.ts';
+import type { SessionFields } from './session-record.ts';
+import { viewOf, type SessionView } from './session-view.ts';
 
-/** The live sessions of the daemon: what shutdown must end and wait for. */
+/** Of the sessions that have ended. */
+const MAX_REMEMBERED = 256;
+
+/** How many sessions there may be; undefined is no limit. */
+export interface AdmissionLimits {
+  readonly maxSessions: number;
+  readonly maxSessionsPerContainer: number;
+  readonly maxSessionsPerCaller: number | undefined;
+  /** A second. */
+  readonly maxSessionRatePerContainer: number | undefined;
+}
+
+export interface SessionTableOptions {
+  readonly admission: AdmissionLimits;
+  readonly limits: SessionLimits;
+  readonly onPhase: (phase: SetupPhase, ms: number) => void;
+}
+
+/** What may still begin in a container at a time. */
+interface Allowance {
+  sessions: number;
+  /** When it was counted, by `performance.now()`. */
+  at: number;
+}
+
+/** The sessions of the daemon: which may begin, which there are, what became of the last ones. */
 export class SessionTable {
-  readonly #live = new Map<AbortController, Promise<void>>();
-  #allEnded: SessionEnded | undefined;
+  readonly #options: SessionTableOptions;
+  readonly #live = new Map<string, Session>();
+  /** The newest last. */
+  readonly #ended: SessionView[] = [];
+  /** By the signal of the container's end, which is the container's own for as long as it runs. */
+  readonly #allowances = new WeakMap<AbortSignal, Allowance>();
+  #draining = false;
+  #empty = Promise.withResolvers<undefined>();
 
-  /** Keeps the session until `done` settles. One that comes after `endAll`, from a client that was being accepted, is ended too. */
-  add(ending: AbortController, done: Promise<void>): void {
-    const forgotten = done.finally(() => this.#live.delete(ending));
-    this.#live.set(ending, forgotten);
-    if (this.#allEnded !== undefined) ending.abort(this.#allEnded);
+  constructor(options: SessionTableOptions) {
+    this.#options = options;
   }
 
-  /** Ends every session with the reason, later ones too, and resolves when the last connection is closed. */
-  async endAll(reason: SessionEnded): Promise<void> {
-    this.#allEnded = reason;
-    for (const ending of this.#live.keys()) ending.abort(reason);
-    while (this.#live.size > 0) await Promise.all(this.#live.values());
+  /** How many there are. */
+  get size(): number {
+    return this.#live.size;
   }
+
+  /** Those that are not over, the oldest first. */
+  get live(): Iterable<Session> {
+    return this.#live.values();
+  }
+
+  /**
+   * Takes a session in. Whoever calls this ends it: by running it, or by withdrawing it.
+   *
+   * @throws {ExecletError} TooManySessions, which names the limit; RuntimeUnavailable once the daemon is stopping
+   */
+  admit(fields: SessionFields, container: RegisteredContainer): Session {
+    if (this.#draining) throw new ExecletError('RuntimeUnavailable', 'the daemon is stopping');
+    this.#checkLimits(fields);
+    this.#takeAllowance(container);
+    const { limits, onPhase } = this.#options;
+    const session = new Session({ fields, limits, onPhase, onOver: () => this.#forget(session) });
+    this.#live.set(session.id, session);
+    return session;
+  }
+
+  /** Every session that is known: those that are not over, the newest first, then the last ones that ended, the latest end first. */
+  list(): SessionView[] {
+    return [...[...this.#live.values()].reverse().map(viewOf), ...this.#ended.toReversed()];
+  }
+
+  find(id: string): SessionView | undefined {
+    const session = this.#live.get(id);
+    return session === undefined ? this.#ended.find(view => view.id === id) : viewOf(session);
+  }
+
+  /**
+   * Ends a session for an administrator. One whose command has ended and whose client is slow to take the rest is cut off.
+   *
+   * @throws {ExecletError} HandlerNotFound for one that nobody knows, SessionOver for one that has ended
+   */
+  end(id: string, by: string): SessionView {
+    const session = this.#live.get(id);
+    if (session === undefined) {
+      const ended = this.find(id);
+      if (ended === undefined) throw new ExecletError('HandlerNotFound', `session ${id} not found`);
+      throw new ExecletError('SessionOver', `session ${id} has already ended: ${ended.reason ?? 'unknown'}`);
+    }
+    session.end(new SessionEnded('admin', `the session was ended by ${by}`));
+    session.abandonDelivery();
+    return viewOf(session);
+  }
+
+  /**
+   * For the daemon's stop: admits nobody any more, and resolves when every session has ended by itself, or has been ended after
+   * `timeoutMs` and told so, for which the clients have `deliveryMs`. What sessions have left in their containers may still be being
+   * ended then: see `whenEmpty`.
+   */
+  async drain({ timeoutMs, deliveryMs }: { timeoutMs: number; deliveryMs: number }): Promise<void> {
+    this.#draining = true;
+    for (const session of this.#live.values()) {
+      session.tell(`execlet is stopping on this node: this session ends in ${spoken(timeoutMs)}`);
+    }
+    if (await within(timeoutMs, this.whenEmpty())) return;
+    const reason = new SessionEnded('drain', 'execlet is stopping');
+    for (const session of this.#live.values()) session.end(reason);
+    await within(deliveryMs, this.#allDelivered());
+  }
+
+  /** Resolves when there is none. */
+  async whenEmpty(): Promise<void> {
+    while (this.#live.size > 0) await this.#empty.promise;
+  }
+
+  async #allDelivered(): Promise<void> {
+    await Promise.all([...this.#live.values()].map(session => session.delivered));
+  }
+
+  #checkLimits({ user, containerId }: SessionFields): void {
+    const { maxSessions, maxSessionsPerContainer, maxSessionsPerCaller } = this.#options.admission;
+    if (this.#live.size >= maxSessions) throw tooMany(`${maxSessions} run on this node`, '--max-sessions');
+    let inContainer = 0;
+    let ofCaller = 0;
+    for (const { fields } of this.#live.values()) {
+      if (fields.containerId === containerId) inContainer += 1;
+      if (fields.user === user) ofCaller += 1;
+    }
+    if (inContainer >= maxSessionsPerContainer) {
+      throw tooMany(`${maxSessionsPerContainer} run in this container`, '--max-sessions-per-container');
+    }
+    if (maxSessionsPerCaller !== undefined && ofCaller >= maxSessionsPerCaller) {
+      throw tooMany(`"${user}" has ${maxSessionsPerCaller}`, '--max-sessions-per-caller');
+    }
+  }
+
+  /** At most so many a second, and as many at once as one second allows, but one at least. */
+  #takeAllowance({ gone }: RegisteredContainer): void {
+    const { maxSessionRatePerContainer: rate } = this.#options.admission;
+    if (rate === undefined) return;
+    const now = performance.now();
+    const most = Math.max(1, rate);
+    const before = this.#allowances.get(gone) ?? { sessions: most, at: now };
+    const sessions = Math.min(most, before.sessions + ((now - before.at) / 1_000) * rate);
+    if (sessions < 1) {
+      throw new ExecletError(
+        'TooManySessions',
+        `too many sessions: ${rate} a second may begin in this container (--max-session-rate-per-container)`,
+        { retryAfterSeconds: Math.ceil((1 - sessions) / rate) },
+      );
+    }
+    this.#allowances.set(gone, { sessions: sessions - 1, at: now });
+  }
+
+  #forget(session: Session): void {
+    this.#live.delete(session.id);
+    if (session.outcome !== undefined) {
+      this.#ended.push(viewOf(session));
+      if (this.#ended.length > MAX_REMEMBERED) this.#ended.shift();
+    }
+    if (this.#live.size > 0) return;
+    this.#empty.resolve(undefined);
+    this.#empty = Promise.withResolvers();
+  }
+}
+
+function tooMany(what: string, flag: string): ExecletError {
+  return new ExecletError('TooManySessions', `too many sessions: ${what}, and ${flag} allows no more`);
 }

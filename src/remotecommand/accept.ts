@@ -31,4 +31,6 @@ export interface Acceptance {
   readonly protocol: StreamProtocol;
   readonly wanted: WantedStreams;
   readonly limits: ConnectionLimits;
+  /** Named in what the client is told of a failure. */
+  readonly session: string;
 }

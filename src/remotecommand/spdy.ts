@@ -7,6 +7,7 @@ import { aborted, within } from '../within.ts';
 import type { Acceptance, ConnectionLimits, WantedStreams } from './accept.ts';
 import { HeldInput } from './held-input.ts';
 import type { StreamProtocol } from './protocol.ts';
+import { resetConnection } from './reset-connection.ts';
 import { encodeStatus } from './status.ts';
 import { TerminalSizes } from './terminal-size.ts';
 
@@ -107,7 +108,7 @@ class SpdyRemoteCommand implements RemoteCommandConnection {
       const missing = [...this.#expected].filter(type => !this.#opened.has(type));
       const error = new ExecletError(
         'StreamsNotCreated',
-        `timed out waiting for the client to create streams, missing: ${missing.join(', ')}`,
+        `timed out waiting for the client to create streams, missing: ${missing.join(', ')} (session ${this.#acceptance.session})`,
       );
       void this.#end(
         { kind: 'failed', reason: 'protocol_error', error },
@@ -120,6 +121,10 @@ class SpdyRemoteCommand implements RemoteCommandConnection {
 
   finish(outcome: ExecOutcome): Promise<void> {
     return this.#end(outcome, this.#limits);
+  }
+
+  destroy(): void {
+    resetConnection(this.#acceptance.socket);
   }
 
   async #end(outcome: ExecOutcome, { deliveryTimeoutMs, closeTimeoutMs }: EndLimits): Promise<void> {

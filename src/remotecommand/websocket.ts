@@ -10,6 +10,7 @@ import { CHANNEL, decodeBase64, decodeBinary, encodeBase64, encodeBinary, type C
 import { HeldInput } from './held-input.ts';
 import { InputStall } from './input-stall.ts';
 import { negotiateWebSocket, type StreamProtocol } from './protocol.ts';
+import { resetConnection } from './reset-connection.ts';
 import { encodeStatus } from './status.ts';
 import { TerminalSizes } from './terminal-size.ts';
 
@@ -106,6 +107,7 @@ class WebSocketConnection implements RemoteCommandConnection {
   readonly streams: ExecStreams;
   readonly closed: AbortSignal;
   readonly #webSocket: WebSocket;
+  readonly #socket: Duplex;
   readonly #protocol: StreamProtocol;
   readonly #limits: ConnectionLimits;
   readonly #closing = new AbortController();
@@ -124,6 +126,7 @@ class WebSocketConnection implements RemoteCommandConnection {
     this.protocol = protocol.name;
     this.closed = this.#closing.signal;
     this.#webSocket = webSocket;
+    this.#socket = socket;
     this.#protocol = protocol;
     this.#limits = limits;
     this.#wanted = wanted;
@@ -167,6 +170,10 @@ class WebSocketConnection implements RemoteCommandConnection {
     const closed = await within(closeTimeoutMs, this.#socketClosed.promise);
     if (!closed) this.#webSocket.terminate();
     await this.#socketClosed.promise;
+  }
+
+  destroy(): void {
+    resetConnection(this.#socket);
   }
 
   /** Megabytes can lie in the kernel's buffers for a client that reads slowly: its pong says that it has read them. */

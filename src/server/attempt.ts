@@ -10,11 +10,12 @@ export class Attempt {
   readonly pathname: string;
   /** A socket that has been closed does not know any more. */
   readonly remoteAddress: string | undefined;
-  stage: RejectionStage = 'authenticate';
+  stage: RejectionStage;
   caller: Caller | undefined;
   request: ExecRequest | undefined;
 
-  constructor(incoming: IncomingMessage) {
+  constructor(incoming: IncomingMessage, stage: RejectionStage = 'authenticate') {
+    this.stage = stage;
     this.incoming = incoming;
     this.pathname = pathOf(incoming);
     this.remoteAddress = incoming.socket.remoteAddress;

@@ -43,7 +43,7 @@ export function errorResponse(
     headers: {
       'Content-Type': asText ? 'text/plain; charset=utf-8' : 'application/json',
       'X-Content-Type-Options': 'nosniff',
-      ...(error.code === 'TooManySessions' && { 'Retry-After': '1' }),
+      ...(error.code === 'TooManySessions' && { 'Retry-After': String(error.retryAfterSeconds ?? 1) }),
       ...(error.code === 'MethodNotAllowed' && { Allow: 'GET, POST' }),
       ...extra,
       'Content-Length': Buffer.byteLength(body),

@@ -1,12 +1,14 @@
-import express, { type ErrorRequestHandler, type Express, type RequestHandler } from 'express';
+import express, { type ErrorRequestHandler, type Express, type RequestHandler, type Response } from 'express';
 import { ExecletError } from '../errors.ts';
+import type { SessionTable } from '../exec/session-table.ts';
 import type { AccessControl } from './access-control.ts';
 import { formOf, notFound, sendError } from './error-response.ts';
 import { isExecPath } from './exec-request.ts';
 import type { Exposition } from './exposition.ts';
-import { healthEndpoint, type HealthCheck } from './health.ts';
+import { healthRoutes, type HealthChecks } from './health.ts';
 import { Attempt } from './attempt.ts';
 import type { Refusals } from './refusals.ts';
+import { sessionRoutes, type Gated } from './session-routes.ts';
 import type { ExecService } from './upgrade.ts';
 
 export interface RoutesOptions {
@@ -15,13 +17,14 @@ export interface RoutesOptions {
   readonly kubeApi: RequestHandler;
   /** What `/metrics` answers to a scraper with that `Accept` header. */
   readonly scrape: (accept: string | undefined) => Promise<Exposition>;
-  /** What must hold before requests are sent here. */
-  readonly readiness: readonly HealthCheck[];
+  readonly sessions: Pick<SessionTable, 'list' | 'find' | 'end'>;
+  readonly health: HealthChecks;
   readonly refusals: Pick<Refusals, 'record'>;
 }
 
 /** Every path that is not an upgrade. */
-export function createRoutes({ access, exec, kubeApi, scrape, readiness, refusals }: RoutesOptions): Express {
+export function createRoutes(options: RoutesOptions): Express {
+  const { access, exec, kubeApi, scrape, sessions, health, refusals } = options;
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
@@ -29,14 +32,13 @@ export function createRoutes({ access, exec, kubeApi, scrape, readiness, refusal
   app.enable('strict routing');
 
   // Open to probes. All that stands behind the gate was decided by it.
-  app.get('/healthz', healthEndpoint('healthz', []));
-  app.get('/livez', healthEndpoint('livez', []));
-  app.get('/readyz', healthEndpoint('readyz', readiness));
+  app.use(healthRoutes(health));
   app.use(gate({ access, exec, refusals }));
   app.get('/metrics', async (request, response) => {
     const { contentType, text } = await scrape(request.headers.accept);
     response.set('Content-Type', contentType).end(text);
   });
+  app.use(sessionRoutes(sessions));
   app.use(kubeApi);
   app.use(request => {
     throw notFound(request);
@@ -51,7 +53,7 @@ export function createRoutes({ access, exec, kubeApi, scrape, readiness, refusal
 
 /** Lets a request through when its caller may do what it asks for, by the functions that decide about upgrades too. */
 function gate({ access, exec, refusals }: Pick<RoutesOptions, 'access' | 'exec' | 'refusals'>): RequestHandler {
-  return async (request, _response, next) => {
+  return async (request, response: Response<unknown, Gated>, next) => {
     const attempt = new Attempt(request);
     const { pathname } = attempt;
     try {
@@ -60,7 +62,8 @@ function gate({ access, exec, refusals }: Pick<RoutesOptions, 'access' | 'exec' 
         attempt.stage = 'negotiate';
         throw new ExecletError('BadExecRequest', 'Upgrade request required');
       }
-      await access.check(attempt);
+      const { caller } = await access.check(attempt);
+      response.locals.caller = caller;
       // What express would take for another path than we do is none of ours.
       if (request.path !== pathname) throw notFound(request);
     } catch (cause) {

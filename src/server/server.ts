@@ -1,10 +1,13 @@
 import { once } from 'node:events';
-import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { ExecletError } from '../errors.ts';
-import { errorResponse, notFound, refuseConnection, sendError, type ErrorResponse } from './error-response.ts';
+import { Attempt, pathOf } from './attempt.ts';
+import { errorResponse, formOf, notFound, refuseConnection, sendError, type ErrorResponse } from './error-response.ts';
+import { isHealthPath } from './health.ts';
 import { isLoopbackHost } from './origin.ts';
 import { Pipelining } from './pipelining.ts';
+import type { Refusals } from './refusals.ts';
 import type { TlsCredentials } from './tls.ts';
 import { takesUpgrade, type ExecService } from './upgrade.ts';
 
@@ -16,6 +19,12 @@ const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 15_000;
 /** How often Node looks for requests that are late: by default only every 30 s. */
 const TIMEOUT_CHECK_INTERVAL_MS = 1_000;
+
+/**
+ * Beyond the limit of connections, for health checks and to tell the others why they are refused; what comes beyond that is closed at
+ * once. None of them stays: who sends nothing is late after 10 s.
+ */
+const CROWD_CONNECTIONS = 128;
 
 /** What is answered to bytes that are no request. */
 const MALFORMED = refusal(400, 'this is no HTTP request');
@@ -30,8 +39,11 @@ export interface ListenOptions {
   /** The address is believed to be loopback: anything else that it turns out to be is an error. */
   readonly loopbackOnly: boolean;
   readonly tls: Pick<TlsCredentials, 'createServer'> | undefined;
+  /** Sessions included. While there are more, only health checks are answered. */
+  readonly maxConnections: number;
   readonly routes: RequestListener;
-  readonly exec: ExecService;
+  readonly exec: Pick<ExecService, 'upgrade'>;
+  readonly refusals: Pick<Refusals, 'record'>;
 }
 
 /** The listener and every connection that came in through it. */
@@ -45,7 +57,8 @@ export interface ExecServer {
 }
 
 /** Starts to listen. Rejects with the listen error (EADDRINUSE, EACCES …). */
-export async function listen({ address, port, loopbackOnly, tls, routes, exec }: ListenOptions): Promise<ExecServer> {
+export async function listen(listenOptions: ListenOptions): Promise<ExecServer> {
+  const { address, port, loopbackOnly, tls, maxConnections, routes, exec, refusals } = listenOptions;
   const options = {
     maxHeaderSize: MAX_HEADER_BYTES,
     headersTimeout: HEADERS_TIMEOUT_MS,
@@ -54,22 +67,38 @@ export async function listen({ address, port, loopbackOnly, tls, routes, exec }:
     shouldUpgradeCallback: takesUpgrade,
   };
   const pipelining = new Pipelining();
+  const sockets = new Set<Socket>();
+  const crowded = (request: IncomingMessage): ExecletError | undefined => {
+    if (sockets.size <= maxConnections || isHealthPath(pathOf(request))) return undefined;
+    const text = `too many connections: ${maxConnections} are open, and --max-connections allows no more`;
+    const error = new ExecletError('TooManySessions', text);
+    refusals.record(new Attempt(request, 'limit'), error);
+    return error;
+  };
   const answer: RequestListener = (request, response) => {
     if (!pipelining.takesRequest(request, response)) return;
+    const error = crowded(request);
+    if (error !== undefined) {
+      sendError(response, error, formOf(request));
+      return;
+    }
     // A target that is no path, such as a proxy's absolute form, names nothing here; express would warn of it, query and all.
     if (request.url?.startsWith('/') === true) routes(request, response);
     else sendError(response, notFound(request), 'kubelet');
   };
   const server: Server = tls === undefined ? createServer(options, answer) : tls.createServer(options, answer);
 
-  const sockets = new Set<Socket>();
+  server.maxConnections = maxConnections + CROWD_CONNECTIONS;
   server.on('connection', (socket: Socket) => {
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
   });
   server.on('upgrade', (request, socket, head) => {
     socket.on('error', () => undefined); // first: without it a client that resets here would end the process
-    if (pipelining.takesUpgrade(socket)) void exec.upgrade(request, socket, head);
+    if (!pipelining.takesUpgrade(socket)) return;
+    const error = crowded(request);
+    if (error === undefined) void exec.upgrade(request, socket, head);
+    else refuseConnection(socket, errorResponse(error, formOf(request)));
   });
   // Without a listener Node would close the connection and say nothing.
   server.on('connect', (_request, socket) => {

@@ -3,11 +3,10 @@ import type { IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Caller } from '../access/caller.ts';
-import type { ExecOutcome, RemoteCommandConnection } from '../exec/connection.ts';
+import type { RemoteCommandConnection } from '../exec/connection.ts';
 import { SessionEnded } from '../exec/end-reason.ts';
 import type { HandlerRegistry, RegisteredContainer } from '../exec/handler-registry.ts';
-import { RelayedBytes } from '../exec/relayed-bytes.ts';
-import { runSession } from '../exec/session.ts';
+import type { Session } from '../exec/session.ts';
 import type { SessionLog } from '../exec/session-log.ts';
 import type { SessionFields } from '../exec/session-record.ts';
 import type { SessionTable } from '../exec/session-table.ts';
@@ -58,12 +57,8 @@ interface AdmittedUpgrade extends AdmittedExec, Negotiated {
   readonly socket: Duplex;
   /** What the client sent behind its request. */
   readonly head: Buffer;
-  readonly record: SessionFields;
-  /** When the record was made. */
-  readonly startedAt: number;
+  readonly session: Session;
 }
-
-const NOTHING_RELAYED = { stdinBytes: 0, stdoutBytes: 0, stderrBytes: 0 };
 
 /**
  * The road of every exec, in reading order: who asks, what is asked, whether they may, which container, negotiate, accept, run.
@@ -110,7 +105,7 @@ export class ExecService {
 
   /** Answers one upgrade, whatever it asks. `socket` already has an error listener. Never rejects. */
   async upgrade(incoming: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
-    const { sessionLog, refusals } = this.#options;
+    const { refusals } = this.#options;
     const transport = transportOf(incoming);
     const attempt = new Attempt(incoming);
     let upgrade: AdmittedUpgrade;
@@ -119,17 +114,8 @@ export class ExecService {
       attempt.stage = 'negotiate';
       const negotiated = negotiate(incoming, transport);
       const behindRequest = await bodyOfUpgrade(incoming, socket, head);
-      attempt.stage = 'record';
-      upgrade = {
-        ...admitted,
-        ...negotiated,
-        incoming,
-        socket,
-        head: behindRequest,
-        record: recordOf(attempt, admitted, negotiated),
-        startedAt: Date.now(),
-      };
-      await sessionLog?.started(upgrade.record);
+      const session = await this.#begin(attempt, admitted, negotiated);
+      upgrade = { ...admitted, ...negotiated, incoming, socket, head: behindRequest, session };
     } catch (cause) {
       const error = ExecletError.from(cause);
       const extra = transport === undefined ? {} : handshakeHeaders(error, transport);
@@ -140,69 +126,77 @@ export class ExecService {
     await this.#accept(upgrade);
   }
 
+  /** The last two checks: that there is room for the session, and that it is on record. */
+  async #begin(attempt: Attempt, admitted: AdmittedExec, negotiated: Negotiated): Promise<Session> {
+    const { sessions, sessionLog } = this.#options;
+    attempt.stage = 'limit';
+    const session = sessions.admit(recordOf(attempt, admitted, negotiated), admitted.container);
+    attempt.stage = 'record';
+    try {
+      await sessionLog?.started(session.fields);
+    } catch (cause) {
+      session.withdraw();
+      throw cause;
+    }
+    return session;
+  }
+
   async #accept(upgrade: AdmittedUpgrade): Promise<void> {
     const { webSockets, limits, sessionLog, log } = this.#options;
-    const { incoming, socket, head, transport, protocol, request, container, record, startedAt } = upgrade;
+    const { incoming, socket, head, transport, protocol, request, container, session } = upgrade;
     if (socket instanceof Socket) {
       socket.setNoDelay(true);
       socket.setTimeout(0);
     }
-    const acceptance = { request: incoming, socket, head, protocol, wanted: request.wanted, limits };
+    const { wanted } = request;
+    const acceptance = { request: incoming, socket, head, protocol, wanted, limits, session: session.id };
     let connection: RemoteCommandConnection;
     try {
       // A client that did not wait for the end of the checks.
       if (socket.destroyed) throw new SessionEnded('client_gone', 'the client left before the upgrade');
       connection = transport === 'websocket' ? await webSockets.accept(acceptance) : await acceptSpdy(acceptance);
     } catch (cause) {
-      const reason = cause instanceof SessionEnded ? cause.endReason : 'protocol_error';
-      sessionLog?.ended({ ...record, reason, ...NOTHING_RELAYED, durationMs: Date.now() - startedAt });
+      const end = session.failToOpen(cause instanceof SessionEnded ? cause.endReason : 'protocol_error');
+      sessionLog?.ended({ ...session.fields, ...end });
       log.info('client did not complete the upgrade', {
+        session: session.id,
         ...container.ref,
         protocol: protocol.name,
         error: String(cause),
       });
       return;
     }
-    this.#run(upgrade, connection);
+    await this.#run(upgrade, connection);
   }
 
-  #run(upgrade: AdmittedUpgrade, connection: RemoteCommandConnection): void {
-    const { sessions, sessionLog, log } = this.#options;
-    const { request, container, record, startedAt } = upgrade;
-    const { session, user, transport, protocol, tty } = record;
-    const fields = { session, user, ...container.ref, transport, protocol, tty };
+  async #run(upgrade: AdmittedUpgrade, connection: RemoteCommandConnection): Promise<void> {
+    const { sessionLog, log } = this.#options;
+    const { request, container, session } = upgrade;
+    const { user, transport, protocol, tty } = session.fields;
+    const fields = { session: session.id, user, ...container.ref, transport, protocol, tty };
     const { command, auditId } = request;
     const env = auditId === undefined ? [] : [`${AUDIT_ID_VARIABLE}=${auditId}`];
-    const ending = new AbortController();
-    const bytes = new RelayedBytes();
-    const ended = (outcome: ExecOutcome): void => {
-      const durationMs = Date.now() - startedAt;
-      const exitCode = outcome.kind === 'exited' ? outcome.exitCode : undefined;
-      const reason = outcome.kind === 'exited' ? 'exit' : outcome.reason;
-      sessionLog?.ended({
-        ...record,
-        exitCode,
-        reason,
-        stdinBytes: bytes.stdin,
-        stdoutBytes: bytes.stdout,
-        stderrBytes: bytes.stderr,
-        durationMs,
-      });
-      if (outcome.kind === 'exited') {
-        log.info('session ended', { ...fields, reason, exitCode, durationMs });
-        return;
-      }
-      const { error } = outcome;
-      if (error.code === 'Internal' && !(error.cause instanceof SessionEnded)) {
-        log.error('session failed unexpectedly', { session, error: error.stack }); // a mistake of ours
-      }
-      // The text of a start failure quotes the command, which is not for the log.
-      const told = reason === 'start_failed' ? {} : { error: error.message };
-      log.info('session ended', { ...fields, reason, ...told, durationMs });
-    };
     log.info('session started', fields);
-    const spec = { command, tty, env };
-    sessions.add(ending, runSession({ container, spec, connection, ending, bytes }, ended));
+    await session.run({
+      container,
+      spec: { command, tty, env },
+      connection,
+      onOutcome: (end, outcome) => {
+        sessionLog?.ended({ ...session.fields, ...end });
+        const { reason, exitCode, durationMs } = end;
+        if (outcome.kind === 'exited') {
+          log.info('session ended', { ...fields, reason, exitCode, durationMs });
+          return;
+        }
+        const { error } = outcome;
+        if (error.code === 'Internal' && !(error.cause instanceof SessionEnded)) {
+          log.error('session failed unexpectedly', { session: session.id, error: error.stack }); // a mistake of ours
+        }
+        // The text of a start failure quotes the command, which is not for the log.
+        const told = reason === 'start_failed' ? {} : { error: error.message };
+        log.info('session ended', { ...fields, reason, ...told, durationMs });
+      },
+    });
   }
 }
 

@@ -10,6 +10,7 @@ import { Daemon } from '../support/daemon.ts';
 import { startTestEngine, type TestEngine } from '../support/engine.ts';
 import type { Kubectl, Transport } from '../support/kubectl.ts';
 import { oneKubectlPerTransport } from '../support/one-kubectl-per-transport.ts';
+import { withoutSessionName } from '../support/session-name.ts';
 
 // What a person with kubectl sees of every ending. `npm run endings` writes what was seen into docs/endings.md.
 
@@ -110,7 +111,7 @@ const ENDINGS: readonly Ending[] = [
     message: /^command terminated with exit code 5$/,
   },
   {
-    what: 'the daemon is told to stop',
+    what: 'the daemon is told to stop, and may wait for 500 ms',
     script: 'echo up; sleep 1000',
     end: ({ daemon }) => daemon.stop(),
     exitCode: 1,
@@ -201,7 +202,14 @@ async function observe(
     await end(around);
   }
   const [exitCode] = await closed;
-  return { exitCode, stdout, message: message.trim(), ms: Math.round(performance.now() - from) };
+  const told = message.trim();
+  const isOurs = told.startsWith('error: Internal error occurred: ');
+  return {
+    exitCode,
+    stdout,
+    message: isOurs ? withoutSessionName(told) : told,
+    ms: Math.round(performance.now() - from),
+  };
 }
 
 function page(): string {
@@ -222,6 +230,7 @@ function page(): string {
     '',
     'Written by `npm run endings` from runs of real kubectls against a real dockerd; `npm test` checks each row. A cell has the exit',
     'code of kubectl and the time until it ended: from the start of kubectl, or, where something outside ends the command, from then.',
+    'Behind each text of execlet (`Internal error occurred: …`) stands ` (session ID)`, which is left out here.',
     '',
     `| what happens | ${names.join(' | ')} | on stderr |`,
     `| --- | ${names.map(() => '---').join(' | ')} | --- |`,

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Daemon } from '../support/daemon.ts';
+import { withoutSessionName } from '../support/session-name.ts';
 import { StandInEngine, stdcopyFrame, type StandInOptions } from '../support/stand-in-engine.ts';
 import { execOverWebSocket, type WebSocketExec } from '../support/websocket-client.ts';
 
@@ -99,7 +100,7 @@ test("a start failure's text is a failure Status and not output, whichever code 
     });
     assert.equal(reason, 'start_failed');
     assert.match(
-      status.message ?? '',
+      withoutSessionName(status.message ?? ''),
       /error executing command in container: OCI runtime exec failed: exec failed: nope$/,
     );
     assert.equal(result.stdout.length, 0);

@@ -33,7 +33,7 @@ async function serveOne(
       closeTimeoutMs: CLOSE_TIMEOUT_MS,
     };
     const wanted = { stdin: false, stdout: true, stderr: false, tty: false };
-    void accept({ request, socket, head, wanted, limits }).then(async connection => {
+    void accept({ request, socket, head, wanted, limits, session: 'one' }).then(async connection => {
       const drained = { notify: (): void => undefined };
       connection.streams.onDrain(() => drained.notify());
       for (let written = 0; written < BYTES; written += 40_000) {

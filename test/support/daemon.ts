@@ -34,6 +34,9 @@ export interface DaemonOptions {
 const INSIDES_TIMEOUT_MS = 60_000;
 const INSIDES = join(CHECKOUT, 'test', 'support', 'daemon-insides.ts');
 
+/** Tests leave sessions open when they stop a daemon, and need not wait for them as users do. Later arguments win. */
+const SHORT_PATIENCE = ['--drain-timeout', '500ms', '--kill-grace-period', '500ms'];
+
 /** `execlet serve` as a process of its own, on a free port of the loopback address. */
 export class Daemon {
   readonly port: number;
@@ -70,7 +73,9 @@ export class Daemon {
       process.execPath,
       [
         ...(insides ? ['--expose-gc', '--import', INSIDES] : []),
-        ...[join(CHECKOUT, 'src', 'main.ts'), 'serve', '--port', '0', '--docker-endpoint', engine.dockerHost, ...args],
+        ...[join(CHECKOUT, 'src', 'main.ts'), 'serve', '--port', '0', '--docker-endpoint', engine.dockerHost],
+        ...SHORT_PATIENCE,
+        ...args,
       ],
       { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe', ...(insides ? (['ipc'] as const) : [])] },
     );

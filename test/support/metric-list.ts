@@ -42,7 +42,7 @@ const REJECTIONS = {
   request: [400, 404, 405, 501],
   authorize: [403, 503],
   resolve: [400, 404, 409, 503],
-  limit: [429],
+  limit: [429, 503],
   negotiate: [400, 403, 405],
   record: [503],
 };

@@ -15,11 +15,13 @@ import type { Attempt } from '../../../src/server/attempt.ts';
 import { createRoutes } from '../../../src/server/routes.ts';
 import { fakeContainer, registryOf } from '../../support/fake-registry.ts';
 
-const HEALTH = ['/healthz', '/livez', '/readyz'];
+const HEALTH = ['/healthz', '/livez', '/livez/event-loop', '/readyz', '/readyz/engine', '/readyz/draining'];
 /** Every path that express answers, with something for its parameters. */
 const PATHS = [
   ...HEALTH,
   '/metrics',
+  '/execlet/v1/sessions',
+  '/execlet/v1/sessions/:id',
   '/version',
   '/api',
   '/apis',
@@ -33,6 +35,7 @@ const PATHS = [
 const alice: Caller = { ...ANONYMOUS, name: 'alice', proof: 'token_file' };
 let caller: Caller | undefined = alice;
 let decision: Decision = { allowed: true };
+let draining: string | undefined;
 const asked: Action[] = [];
 const refused: Attempt[] = [];
 
@@ -62,7 +65,20 @@ const app: Express = createRoutes({
     checkServing: () => undefined,
   }),
   scrape: accept => Promise.resolve({ contentType: accept ?? 'text/plain', text: 'metrics' }),
-  readiness: [],
+  sessions: {
+    list: () => [],
+    find: () => undefined,
+    end: (id, by) => {
+      throw new ExecletError('SessionOver', `session ${id} cannot be ended by ${by}`);
+    },
+  },
+  health: {
+    liveness: [{ name: 'event-loop', problem: () => undefined }],
+    readiness: [
+      { name: 'engine', problem: () => undefined },
+      { name: 'draining', problem: () => draining },
+    ],
+  },
   refusals: { record: attempt => void refused.push(attempt) },
 });
 const server = createServer(app).listen(0, '127.0.0.1');
@@ -80,7 +96,7 @@ async function ask(path: string, method = 'GET', headers: Record<string, string>
 }
 
 function filled(path: string): string {
-  return path.replace(':namespace', 'default').replace(':pod', 'web');
+  return path.replace(':namespace', 'default').replace(':pod', 'web').replace(':id', 'some-id');
 }
 
 interface Layer {
@@ -156,6 +172,34 @@ test('a path that is none of ours is 404, in the form of its API, and asks nobod
   for (const path of ['/', '/PODS', '/pods/', '//pods', '/%70ods', '/Metrics', '/execlet/v1']) {
     assert.deepEqual(await ask(path), { status: 404, body: '404: Page Not Found' }, path);
   }
+});
+
+test('sessions are listed, and one that nobody knows is 404, whether it is asked for or to be ended', async () => {
+  assert.deepEqual(await ask('/execlet/v1/sessions'), { status: 200, body: '{"sessions":[]}' });
+  assert.deepEqual(asked, [{ kind: 'sessions', verb: 'list' }]);
+  assert.deepEqual(await ask('/execlet/v1/sessions/a%2Fb'), { status: 404, body: 'session a/b not found' });
+  assert.deepEqual(await ask('/execlet/v1/sessions/7', 'DELETE'), {
+    status: 409,
+    body: 'session 7 cannot be ended by alice',
+  });
+  assert.deepEqual(asked, [{ kind: 'sessions', verb: 'delete' }]);
+});
+
+test('each check of a health endpoint has a path of its own, and ?verbose lists them all', async t => {
+  draining = 'the daemon is stopping';
+  t.after(() => (draining = undefined));
+  assert.deepEqual(await ask('/readyz'), {
+    status: 503,
+    body: '[+]engine ok\n[-]draining failed: the daemon is stopping\nreadyz check failed\n',
+  });
+  assert.deepEqual(await ask('/readyz/engine'), { status: 200, body: 'ok' });
+  assert.equal((await ask('/readyz/draining')).status, 503);
+  assert.deepEqual(await ask('/livez?verbose'), { status: 200, body: '[+]event-loop ok\nlivez check passed\n' });
+  assert.equal(
+    (await ask('/livez/engine')).status,
+    404,
+    'an Engine that is away is no reason to start the daemon again',
+  );
 });
 
 test('an exec path without an upgrade goes through the checks of an exec', async () => {

@@ -1,0 +1,213 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { ExecHandler } from '../../../src/exec/handler.ts';
+import type { Session } from '../../../src/exec/session.ts';
+import { SessionTable, type AdmissionLimits } from '../../../src/exec/session-table.ts';
+import type { SessionFields } from '../../../src/exec/session-record.ts';
+import { fakeContainer } from '../../support/fake-registry.ts';
+import { FakeConnection, fakeFields } from '../../support/fake-session.ts';
+
+const HOUR_MS = 3_600_000;
+const web = fakeContainer('default', 'web', 'app');
+
+function tableOf(limits: Partial<AdmissionLimits> = {}): SessionTable {
+  return new SessionTable({
+    admission: {
+      maxSessions: 1_000,
+      maxSessionsPerContainer: 1_000,
+      maxSessionsPerCaller: undefined,
+      maxSessionRatePerContainer: undefined,
+      ...limits,
+    },
+    limits: { idleTimeoutMs: HOUR_MS, maxDurationMs: undefined },
+    onPhase: () => undefined,
+  });
+}
+
+let count = 0;
+function admit(table: SessionTable, fields: Partial<SessionFields> = {}): Session {
+  count += 1;
+  return table.admit(fakeFields(`s-${count}`, fields), web);
+}
+
+/** A command that runs until its session is ended, or `exit` is called. */
+function command() {
+  const exit = Promise.withResolvers<{ exitCode: number; source: 'event' }>();
+  const handler: ExecHandler = {
+    exec: (_spec, _streams, life) => {
+      life.signal.throwIfAborted();
+      life.reached('created');
+      life.reached('started');
+      life.signal.addEventListener('abort', () => exit.reject(life.signal.reason), { once: true });
+      return exit.promise;
+    },
+  };
+  return { handler, exit: (exitCode: number) => exit.resolve({ exitCode, source: 'event' }) };
+}
+
+function run(session: Session, connection = new FakeConnection(), tty = false) {
+  const { handler, exit } = command();
+  const done = session.run({
+    container: { ...web, handler },
+    spec: { command: ['sh'], tty },
+    connection,
+    onOutcome: () => undefined,
+  });
+  return { connection, exit, done };
+}
+
+test('each limit refuses what is beyond it, says which it is, and forgets those that are over', () => {
+  const cases: [limits: Partial<AdmissionLimits>, message: string][] = [
+    [{ maxSessions: 2 }, 'too many sessions: 2 run on this node, and --max-sessions allows no more'],
+    [
+      { maxSessionsPerContainer: 2 },
+      'too many sessions: 2 run in this container, and --max-sessions-per-container allows no more',
+    ],
+    [{ maxSessionsPerCaller: 2 }, 'too many sessions: "alice" has 2, and --max-sessions-per-caller allows no more'],
+  ];
+  for (const [limits, message] of cases) {
+    const table = tableOf(limits);
+    const first = admit(table);
+    admit(table);
+    assert.throws(() => admit(table), { code: 'TooManySessions', httpStatus: 429, message });
+    first.withdraw();
+    admit(table);
+  }
+});
+
+test('the sessions of another container, or of another caller, do not count', () => {
+  const table = tableOf({ maxSessionsPerContainer: 1, maxSessionsPerCaller: 1 });
+  admit(table);
+  assert.throws(() => admit(table, { user: 'bob' }), /in this container/);
+  assert.throws(() => admit(table, { containerId: 'other' }), /"alice" has 1/);
+  admit(table, { user: 'bob', containerId: 'other' });
+});
+
+test('the rate of a container is a burst of one second, and says when to ask again', context => {
+  let now = 0;
+  context.mock.method(performance, 'now', () => now);
+  const table = tableOf({ maxSessionRatePerContainer: 0.5 });
+  admit(table);
+  assert.throws(() => admit(table), {
+    code: 'TooManySessions',
+    retryAfterSeconds: 2,
+    message: /--max-session-rate-per-container/,
+  });
+  now = 1_000;
+  assert.throws(() => admit(table), { retryAfterSeconds: 1 });
+  now = 2_000;
+  admit(table);
+  now = 1_000_000; // however long nobody came
+  admit(table);
+  assert.throws(() => admit(table), { code: 'TooManySessions' });
+  table.admit(
+    fakeFields('elsewhere'),
+    fakeContainer('default', 'web', 'other', { gone: new AbortController().signal }),
+  );
+});
+
+test('lists those that run, the newest first, and then the last 256 that ended', async () => {
+  const table = tableOf();
+  const long = run(admit(table, { session: 'long' }));
+  for (let index = 0; index < 300; index += 1) {
+    const { exit, done } = run(admit(table, { session: `short-${index}` }));
+    exit(index % 256);
+    await done;
+  }
+  admit(table, { session: 'new' });
+  const list = table.list();
+  assert.deepEqual(
+    list.slice(0, 3).map(({ id, state }) => [id, state]),
+    [
+      ['new', 'admitted'],
+      ['long', 'started'],
+      ['short-299', 'ended'],
+    ],
+  );
+  assert.equal(list.length, 2 + 256);
+  assert.equal(list.at(-1)?.id, 'short-44');
+  assert.partialDeepStrictEqual(table.find('short-299'), {
+    state: 'ended',
+    reason: 'exit',
+    exitCode: 43,
+    user: 'alice',
+  });
+  assert.equal(table.find('short-0'), undefined);
+  long.exit(0);
+  await long.done;
+});
+
+test('shows the first word of a command and nothing of the rest', () => {
+  const table = tableOf();
+  admit(table, { session: 'one', command: ['mysql', '--password=secret'] });
+  assert.doesNotMatch(JSON.stringify(table.list()), /secret/);
+  assert.equal(table.find('one')?.program, 'mysql');
+});
+
+test('an administrator ends a session: its client is told who did, and a second time it is over', async () => {
+  const table = tableOf();
+  const { connection, done } = run(admit(table, { session: 'one' }));
+  assert.equal(table.end('one', 'root').id, 'one');
+  await done;
+  assert.ok(connection.outcome?.kind === 'failed');
+  assert.equal(connection.outcome.reason, 'admin');
+  assert.equal(connection.outcome.error.message, 'the session was ended by root (session one)');
+  assert.throws(() => table.end('one', 'root'), {
+    code: 'SessionOver',
+    message: 'session one has already ended: admin',
+  });
+  assert.throws(() => table.end('two', 'root'), { code: 'HandlerNotFound', message: 'session two not found' });
+});
+
+test('an administrator cuts off a client that does not take the rest of its output', async () => {
+  const table = tableOf();
+  const { connection, exit, done } = run(admit(table, { session: 'one' }), new FakeConnection({ slow: true }));
+  exit(3);
+  await new Promise(setImmediate);
+  assert.partialDeepStrictEqual(table.find('one'), { state: 'draining', reason: 'exit', exitCode: 3 });
+  table.end('one', 'root');
+  await done;
+  assert.partialDeepStrictEqual(connection.outcome, { kind: 'exited', exitCode: 3 });
+  assert.partialDeepStrictEqual(table.find('one'), { state: 'ended', reason: 'exit', exitCode: 3 });
+});
+
+test('draining tells the terminals, leaves what ends in time its own code, and ends the rest', async context => {
+  const listener = setInterval(() => undefined, 1_000); // as the daemon's own, keeps the process
+  context.after(() => clearInterval(listener));
+  const table = tableOf();
+  const inTime = run(admit(table), new FakeConnection(), true);
+  const late = run(admit(table));
+  const opening = admit(table, { session: 'opening' });
+  await new Promise(setImmediate);
+  const drained = table.drain({ timeoutMs: 50, deliveryMs: 1_000 });
+  assert.throws(() => admit(table), { code: 'RuntimeUnavailable', message: 'the daemon is stopping' });
+  assert.equal(
+    inTime.connection.stdout,
+    '\r\n[execlet] execlet is stopping on this node: this session ends in 50 ms\r\n',
+  );
+  assert.equal(late.connection.stdout, '', 'no terminal');
+  inTime.exit(7);
+  await late.done;
+  assert.partialDeepStrictEqual(inTime.connection.outcome, { kind: 'exited', exitCode: 7 });
+  assert.partialDeepStrictEqual(late.connection.outcome, { kind: 'failed', reason: 'drain' });
+  const lateToOpen = run(opening);
+  await drained;
+  await lateToOpen.done;
+  assert.partialDeepStrictEqual(lateToOpen.connection.outcome, { kind: 'failed', reason: 'drain' });
+  await table.whenEmpty();
+});
+
+test('a session is not over before what it has left in its container is dealt with', async () => {
+  const table = tableOf();
+  const killing = Promise.withResolvers<undefined>();
+  const session = admit(table);
+  const { done } = run(session);
+  session.keepUntil(killing.promise);
+  const drained = table.drain({ timeoutMs: 1, deliveryMs: 60_000 });
+  await drained; // its client has been told
+  assert.equal(session.state, 'draining');
+  assert.equal(table.size, 1);
+  killing.resolve(undefined);
+  await Promise.all([table.whenEmpty(), done]);
+  assert.equal(table.size, 0);
+});
