@@ -11,6 +11,7 @@ import { TailBudget } from './docker/tail-budget.ts';
 import { ExecletError } from './errors.ts';
 import { HandlerRegistry } from './exec/handler-registry.ts';
 import { SessionLog } from './exec/session-log.ts';
+import type { SetupPhase } from './exec/session.ts';
 import { SessionTable } from './exec/session-table.ts';
 import { DEFAULT_CERT_DIR } from './files/cert-dir.ts';
 import { createKubeApi } from './kubeapi/router.ts';
@@ -116,10 +117,14 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
     rejected: (stage, code) => metrics.rejected.inc({ stage, code }),
   });
   const { streamingConnectionIdleTimeoutMs: idleTimeoutMs, maxSessionDurationMs: maxDurationMs } = settings;
+  const onPhase = (phase: SetupPhase, ms: number): void => metrics.sessionSetup[phase].observe(ms / 1_000);
   const sessions = new SessionTable({
     admission: settings,
     limits: { idleTimeoutMs, maxDurationMs },
-    onPhase: () => undefined,
+    onPhase,
+    onEnded: ({ fields, outcome, exitSource }) => {
+      if (outcome !== undefined) metrics.sessionEnded({ ...fields, ...outcome, exitSource });
+    },
   });
   const exec = new ExecService({
     access: access.control,
@@ -133,6 +138,7 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
       closeTimeoutMs: CLOSE_TIMEOUT_MS,
     },
     checkServing,
+    onPhase,
     refusals,
     sessionLog,
     log,
@@ -140,6 +146,8 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
   const scrape = (accept: string | undefined): Promise<Exposition> => {
     metrics.engineUp.set(watch.inSync ? 1 : 0);
     metrics.setHandlers(registry.list());
+    metrics.setLive([...sessions.live].map(({ fields }) => fields));
+    Object.assign(metrics.relayedBytes, sessions.relayedBytes());
     return expose(metrics.registry, accept);
   };
   const routes = createRoutes({

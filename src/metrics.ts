@@ -18,8 +18,9 @@ const FILES = ['tls_certificate', 'client_ca', 'requestheader_client_ca', 'token
 export type ReloadedFile = (typeof FILES)[number];
 
 const SETUP_PHASES = ['authenticate', 'authorize', 'accept', 'create', 'start', 'first_byte'] as const;
-/** A part of what a client waits for before its command answers. */
-export type SetupPhase = (typeof SETUP_PHASES)[number];
+const TRANSPORTS = ['spdy', 'websocket'] as const;
+/** Of a WebSocket client that names no subprotocol. */
+const NO_PROTOCOL = 'none';
 
 const EXIT_CLASSES = ['0', '1_125', '126', '127', '128_up', 'unknown'] as const;
 const EXIT_SOURCES = ['event', 'inspect', 'unknown'] as const;
@@ -77,9 +78,15 @@ export function createMetrics() {
     labelNames: ['transport', 'tty'] as const,
     registers,
   });
-  for (const transport of ['spdy', 'websocket']) {
-    for (const tty of ['true', 'false']) sessionsActive.set({ transport, tty }, 0);
-  }
+  const setLive = (live: readonly LiveSession[]): void => {
+    for (const transport of TRANSPORTS) {
+      for (const tty of [true, false]) {
+        const count = live.filter(session => session.transport === transport && session.tty === tty).length;
+        sessionsActive.set({ transport, tty: String(tty) }, count);
+      }
+    }
+  };
+  setLive([]);
   const sessions = new Counter({
     name: 'execlet_sessions_total',
     help: 'Sessions that have ended, by why they did.',
@@ -99,18 +106,20 @@ export function createMetrics() {
     buckets: SETUP_SECONDS,
     registers,
   });
-  const exitCodes = new Counter({
+  const exitCodesByClass = new Counter({
     name: 'execlet_exec_exit_codes_total',
     help: 'Exit codes of commands whose client waited for them; unknown where the Engine never told.',
     labelNames: ['class'] as const,
     registers,
   });
-  const exitSources = new Counter({
+  const exitSourcesBySource = new Counter({
     name: 'execlet_exec_exit_source_total',
     help: 'Where exit codes were learned: from an event of the Engine, by inspection, or nowhere.',
     labelNames: ['source'] as const,
     registers,
   });
+  const exitCodes = countersOf(exitCodesByClass, EXIT_CLASSES);
+  const exitSources = countersOf(exitSourcesBySource, EXIT_SOURCES);
   const relayedBytes = { input: 0, output: 0 };
   countDirections(
     {
@@ -221,13 +230,17 @@ export function createMetrics() {
 
   return {
     registry,
-    sessionsActive,
-    sessions,
-    sessionDuration,
+    /** All sessions that are live. */
+    setLive,
+    sessionEnded: ({ transport, protocol, reason, durationMs, exitCode, exitSource }: EndedSession): void => {
+      sessions.inc({ transport, protocol: protocol === '' ? NO_PROTOCOL : protocol, reason });
+      sessionDuration.observe(durationMs / 1_000);
+      if (exitSource === undefined) return;
+      exitSources[exitSource].inc();
+      exitCodes[exitClassOf(exitCode)].inc();
+    },
     sessionSetup: histogramsOf(sessionSetup, 'phase', SETUP_PHASES),
-    exitCodes: countersOf(exitCodes, EXIT_CLASSES),
-    exitSources: countersOf(exitSources, EXIT_SOURCES),
-    /** Plain numbers for the path of every byte to add to; read when the metrics are. */
+    /** What has been relayed so far; to be set before the metrics are read. */
     relayedBytes,
     heldBack,
     rejected,
@@ -244,6 +257,32 @@ export function createMetrics() {
     fileReloads,
     certificateExpiry,
   };
+}
+
+interface LiveSession {
+  readonly transport: (typeof TRANSPORTS)[number];
+  readonly tty: boolean;
+}
+
+/** What is counted of a session that has ended. */
+export interface EndedSession {
+  readonly transport: (typeof TRANSPORTS)[number];
+  /** As it was negotiated; empty where the client named none. */
+  readonly protocol: string;
+  /** An `EndReason`. */
+  readonly reason: string;
+  readonly durationMs: number;
+  readonly exitCode?: number | undefined;
+  /** Undefined where nobody waited for an exit code. */
+  readonly exitSource: (typeof EXIT_SOURCES)[number] | undefined;
+}
+
+function exitClassOf(exitCode: number | undefined): (typeof EXIT_CLASSES)[number] {
+  if (exitCode === undefined) return 'unknown';
+  if (exitCode === 0) return '0';
+  if (exitCode === 126) return '126';
+  if (exitCode === 127) return '127';
+  return exitCode < 126 ? '1_125' : '128_up';
 }
 
 /**

@@ -15,7 +15,7 @@ import { execOverWebSocket, WebSocketClient } from '../support/websocket-client.
 
 /** In place of every range of the rules and the dashboard, and several scrapes long. */
 const RANGE = '10s';
-const SETTLED_MS = 60_000;
+const SETTLED_MS = 30_000;
 /** What a machine that is busy may see without a fault. */
 const SLOW_MACHINE = ['ExecletSetupSlow', 'ExecletEventLoopLag'];
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -247,9 +247,13 @@ const FAULTS: readonly Fault[] = [
   {
     alert: 'ExecletEventLoopLag',
     make: async () => {
-      process.kill(standIn.pid, 'SIGSTOP');
-      await delay(700); // the fault itself
-      process.kill(standIn.pid, 'SIGCONT');
+      // Several times: what ends while a scrape waits for an answer is not seen by that scrape, nor by the next.
+      for (let times = 0; times < 8; times += 1) {
+        process.kill(standIn.pid, 'SIGSTOP');
+        await delay(300); // the fault itself
+        process.kill(standIn.pid, 'SIGCONT');
+        await delay(200);
+      }
     },
   },
   { alert: 'ExecletCertificateExpires', make: () => writeCertificate(2 * DAY_MS) },

@@ -26,8 +26,7 @@ test('a hold counts while it lasts, once for each session', () => {
 
 test('what is counted by plain numbers is taken over whenever the metrics are read', async () => {
   const { registry, relayedBytes } = createMetrics();
-  const read = async (): Promise<string[]> =>
-    (await registry.metrics()).split('\n').filter(line => line.startsWith('execlet_relayed_bytes_total{'));
+  const read = async (): Promise<string[]> => linesOf(await registry.metrics(), 'execlet_relayed_bytes_total');
   relayedBytes.input += 3;
   relayedBytes.output += 4;
   await read();
@@ -37,6 +36,55 @@ test('what is counted by plain numbers is taken over whenever the metrics are re
     'execlet_relayed_bytes_total{direction="output"} 4',
   ]);
 });
+
+test('a session that has ended is counted by its reason, and by its exit code where one was waited for', async () => {
+  const { registry, sessionEnded } = createMetrics();
+  const session = { transport: 'websocket', protocol: '', durationMs: 1_500 } as const;
+  for (const exitCode of [0, 1, 125, 126, 127, 128, 255]) {
+    sessionEnded({ ...session, reason: 'exit', exitCode, exitSource: exitCode === 0 ? 'inspect' : 'event' });
+  }
+  sessionEnded({ ...session, reason: 'engine_gone', exitCode: undefined, exitSource: 'unknown' });
+  sessionEnded({ ...session, reason: 'client_gone', exitCode: undefined, exitSource: undefined });
+  const text = await registry.metrics();
+  assert.deepEqual(linesOf(text, 'execlet_sessions_total'), [
+    'execlet_sessions_total{transport="websocket",protocol="none",reason="exit"} 7',
+    'execlet_sessions_total{transport="websocket",protocol="none",reason="engine_gone"} 1',
+    'execlet_sessions_total{transport="websocket",protocol="none",reason="client_gone"} 1',
+  ]);
+  assert.deepEqual(
+    linesOf(text, 'execlet_exec_exit_codes_total').map(line => line.replace(/.*class=/, '')),
+    ['"0"} 1', '"1_125"} 2', '"126"} 1', '"127"} 1', '"128_up"} 2', '"unknown"} 1'],
+  );
+  assert.deepEqual(
+    linesOf(text, 'execlet_exec_exit_source_total').map(line => line.replace(/.*source=/, '')),
+    ['"event"} 6', '"inspect"} 1', '"unknown"} 1'],
+  );
+  assert.deepEqual(linesOf(text, 'execlet_session_duration_seconds_sum'), [
+    'execlet_session_duration_seconds_sum 13.5',
+  ]);
+});
+
+test('live sessions are counted by their transport and terminal, anew each time', async () => {
+  const { registry, setLive } = createMetrics();
+  setLive([
+    { transport: 'spdy', tty: true },
+    { transport: 'spdy', tty: true },
+    { transport: 'websocket', tty: false },
+  ]);
+  assert.deepEqual(linesOf(await registry.metrics(), 'execlet_sessions_active'), [
+    'execlet_sessions_active{transport="spdy",tty="true"} 2',
+    'execlet_sessions_active{transport="spdy",tty="false"} 0',
+    'execlet_sessions_active{transport="websocket",tty="true"} 0',
+    'execlet_sessions_active{transport="websocket",tty="false"} 1',
+  ]);
+  setLive([]);
+  assert.ok(linesOf(await registry.metrics(), 'execlet_sessions_active').every(line => line.endsWith(' 0')));
+});
+
+/** Of the metric's samples. */
+function linesOf(text: string, name: string): string[] {
+  return text.split('\n').filter(line => line.startsWith(`${name}{`) || line.startsWith(`${name} `));
+}
 
 test('handlers are counted by their scheme, anew each time', async () => {
   const { registry, setHandlers } = createMetrics();
