@@ -26,7 +26,6 @@ const targets = z.object({
     activeTargets: z.array(z.object({ health: z.string(), lastError: z.string(), scrapeUrl: z.string() })),
   }),
 });
-const metadata = z.object({ data: z.array(z.object({ type: z.string(), help: z.string() })) });
 const alerts = z.object({
   data: z.object({
     alerts: z.array(
@@ -165,13 +164,6 @@ export class Prometheus {
     return this.until(timeoutMs, `raise ${JSON.stringify(labels)}`, async () =>
       (await this.alerts()).find(alert => alert.state === 'firing' && hasThem(alert)),
     );
-  }
-
-  /** What each target says of a metric. */
-  async metadata(metric: string): Promise<{ type: string; help: string }[]> {
-    const answer = await fetch(`${this.#url}/api/v1/targets/metadata?metric=${metric}`);
-    if (answer.status === 404) return []; // no target knows it
-    return metadata.parse(await answer.json()).data;
   }
 
   /** Resolves when it has scraped every target. */
