@@ -17,6 +17,7 @@ import { DEFAULT_CERT_DIR } from './files/cert-dir.ts';
 import { createKubeApi } from './kubeapi/router.ts';
 import type { Logger } from './log.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
+import { VanishedHosts } from './remotecommand/vanished-hosts.ts';
 import { WebSocketAcceptor } from './remotecommand/websocket.ts';
 import { expose, type Exposition } from './server/exposition.ts';
 import { Heartbeat } from './server/health.ts';
@@ -136,6 +137,9 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
       streamCreationTimeoutMs: settings.streamCreationTimeoutMs,
       deliveryTimeoutMs: idleTimeoutMs,
       closeTimeoutMs: CLOSE_TIMEOUT_MS,
+      keepaliveIntervalMs: settings.keepaliveIntervalMs,
+      onKeepalive: result => metrics.keepalive[result].inc(),
+      vanishedHosts: new VanishedHosts({ intervalMs: settings.keepaliveIntervalMs }),
     },
     checkServing,
     onPhase,
@@ -166,11 +170,12 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
       ],
     },
   });
-  const { address, port, maxConnections } = settings;
+  const { address, port, keepaliveIntervalMs, maxConnections } = settings;
   const server = await listen({
     address,
     port,
     loopbackOnly: isLoopback(address),
+    keepaliveIntervalMs,
     tls,
     maxConnections,
     routes,

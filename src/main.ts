@@ -7,6 +7,7 @@ const COMMANDS: ReadonlyMap<string, () => Promise<Command>> = new Map([
   ['serve', async () => (await import('./commands/serve.ts')).serveCommand()],
   ['exec', async () => (await import('./commands/exec.ts')).execCommand()],
   ['pods', async () => (await import('./commands/pods.ts')).podsCommand()],
+  ['sessions', async () => (await import('./commands/sessions.ts')).sessionsCommand()],
   ['kubeconfig', async () => (await import('./commands/kubeconfig.ts')).kubeconfigCommand()],
   ['doctor', async () => (await import('./commands/doctor.ts')).doctorCommand()],
   ['version', async () => (await import('./commands/version.ts')).versionCommand()],

@@ -6,19 +6,25 @@ import { connectFailure, refusalOf } from './refusal.ts';
 
 const DEADLINE_MS = 30_000;
 
+export interface ApiRequest {
+  readonly method?: 'GET' | 'DELETE';
+  readonly accept?: string;
+  readonly query?: URLSearchParams;
+}
+
 /**
- * GETs JSON from the daemon's API: one request on a connection of its own, to be answered within 30 seconds.
+ * Asks the daemon's API for JSON: one request on a connection of its own, to be answered within 30 seconds.
  *
  * @throws {ClientError} with one line that says what is wrong, for anything but a 200 with JSON
  */
-export async function getJson(
+export async function requestJson(
   connection: Connection,
   apiPath: string,
-  { accept = 'application/json', query }: { accept?: string; query?: URLSearchParams } = {},
+  { method = 'GET', accept = 'application/json', query }: ApiRequest = {},
 ): Promise<unknown> {
   const signal = AbortSignal.timeout(DEADLINE_MS);
   try {
-    return await exchange(connection, urlOf(connection, apiPath, query), accept, signal);
+    return await exchange(connection, urlOf(connection, apiPath, query), { method, accept, signal });
   } catch (error) {
     if (error instanceof ClientError) throw error;
     if (signal.aborted) {
@@ -28,11 +34,15 @@ export async function getJson(
   }
 }
 
-async function exchange(connection: Connection, url: URL, accept: string, signal: AbortSignal): Promise<unknown> {
+async function exchange(
+  connection: Connection,
+  url: URL,
+  { method, accept, signal }: { method: string; accept: string; signal: AbortSignal },
+): Promise<unknown> {
   const send = url.protocol === 'https:' ? httpsRequest : httpRequest;
   const headers = { ...headersOf(connection), accept };
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
-    send(url, { ...connection.tls, headers, agent: false, signal })
+    send(url, { ...connection.tls, method, headers, agent: false, signal })
       .on('response', resolve)
       .on('error', reject)
       .end();

@@ -1,7 +1,8 @@
 import { z } from 'zod';
-import { getJson } from './api-request.ts';
+import { requestJson } from './api-request.ts';
 import { ClientError } from './client-error.ts';
 import type { Connection } from './connection.ts';
+import { TextTable } from './text-table.ts';
 
 /** One pod as `execlet pods` shows it; ready, status, restarts and age as the server wrote them for `kubectl get`. */
 export interface PodRow {
@@ -31,12 +32,12 @@ const table = z.object({
 
 /** The PodList of a namespace, or of all, as the server sent it. */
 export function fetchPodList(connection: Connection, namespace?: string): Promise<unknown> {
-  return getJson(connection, podsPath(namespace));
+  return requestJson(connection, podsPath(namespace));
 }
 
 /** The pods of a namespace, or of all: the server's table, with the objects for what it does not show. */
 export async function fetchPodRows(connection: Connection, namespace?: string): Promise<PodRow[]> {
-  const answer = await getJson(connection, podsPath(namespace), {
+  const answer = await requestJson(connection, podsPath(namespace), {
     accept: 'application/json;as=Table;v=v1;g=meta.k8s.io',
     query: new URLSearchParams({ includeObject: 'Object' }),
   });
@@ -58,32 +59,13 @@ export async function fetchPodRows(connection: Connection, namespace?: string): 
 }
 
 const HEADINGS = ['NAMESPACE', 'POD', 'CONTAINERS', 'READY', 'STATUS', 'RESTARTS', 'AGE'];
-const GAP = '   ';
 
-/** Aligned columns under headings, as kubectl lays them out; ends with a newline. */
+/** Aligned columns under headings; ends with a newline. */
 export function formatPodTable(pods: readonly PodRow[]): string {
-  const lines = [
-    HEADINGS,
-    ...pods.map(pod => [
-      pod.namespace,
-      pod.name,
-      pod.containers.join(','),
-      pod.ready,
-      pod.status,
-      pod.restarts,
-      pod.age,
-    ]),
-  ];
-  const widths = HEADINGS.map((_, column) => Math.max(...lines.map(cells => cells[column]?.length ?? 0)));
-  return lines
-    .map(cells =>
-      cells
-        .map((text, column) => text.padEnd(widths[column] ?? 0))
-        .join(GAP)
-        .trimEnd(),
-    )
-    .map(line => `${line}\n`)
-    .join('');
+  const table = new TextTable(HEADINGS);
+  return table.lines(
+    pods.map(pod => [pod.namespace, pod.name, pod.containers.join(','), pod.ready, pod.status, pod.restarts, pod.age]),
+  );
 }
 
 function podsPath(namespace?: string): string {

@@ -1,3 +1,4 @@
+import { IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import Docker from 'dockerode';
@@ -10,6 +11,11 @@ import { keepReadingAfterBrokenPipe } from './broken-pipe.ts';
 const NEWEST_API_VERSION = '1.51';
 /** After the time that the Engine has for an answer. */
 const CUT_OFF_ANSWER_MS = 1_000;
+/**
+ * Of silence from a remote Engine; then the kernel looks whether its host is there, ten times, a second apart. A Unix socket has no
+ * such setting, and ignores it.
+ */
+const KEEPALIVE_DELAY_MS = 20_000;
 /** ConsoleSize of exec create and start. */
 const CONSOLE_SIZE_SINCE = '1.42';
 
@@ -114,9 +120,12 @@ export class Engine {
       'events',
       this.#deadline(signal, abortSignal => this.#streams.getEvents({ filters: EVENT_FILTERS, abortSignal })),
     );
-    // dockerode declares the bare interface; what it hands over is the IncomingMessage.
-    if ('destroy' in events) return events as Readable;
-    throw new ExecletError('RuntimeUnavailable', 'the Engine sent no event stream');
+    // dockerode declares the bare interface; what it hands over is this.
+    if (!(events instanceof IncomingMessage)) {
+      throw new ExecletError('RuntimeUnavailable', 'the Engine sent no event stream');
+    }
+    events.socket.setKeepAlive(true, KEEPALIVE_DELAY_MS);
+    return events;
   }
 
   /**
@@ -165,6 +174,7 @@ export class Engine {
       );
     }
     stream.setTimeout(0);
+    stream.setKeepAlive(true, KEEPALIVE_DELAY_MS);
     keepReadingAfterBrokenPipe(stream);
     return stream;
   }

@@ -1,9 +1,10 @@
 import { ExecletError } from '../errors.ts';
+import { humanDuration } from '../human-duration.ts';
 import { within } from '../within.ts';
 import { SessionEnded } from './end-reason.ts';
 import type { RegisteredContainer } from './handler-registry.ts';
 import type { RelayedBytes } from './relayed-bytes.ts';
-import { Session, spoken, type SessionLimits, type SetupPhase } from './session.ts';
+import { Session, type SessionLimits, type SetupPhase } from './session.ts';
 import type { SessionFields } from './session-record.ts';
 import { viewOf, type SessionView } from './session-view.ts';
 
@@ -118,7 +119,7 @@ export class SessionTable {
   async drain({ timeoutMs, deliveryMs }: { timeoutMs: number; deliveryMs: number }): Promise<void> {
     this.#draining = true;
     for (const session of this.#live.values()) {
-      session.tell(`execlet is stopping on this node: this session ends in ${spoken(timeoutMs)}`);
+      session.tell(`execlet is stopping on this node: this session ends in ${humanDuration(timeoutMs)}`);
     }
     if (await within(timeoutMs, this.whenEmpty())) return;
     const reason = new SessionEnded('drain', 'execlet is stopping');

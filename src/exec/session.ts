@@ -1,4 +1,5 @@
 import { ExecletError } from '../errors.ts';
+import { humanDuration } from '../human-duration.ts';
 import type { ExecOutcome, RemoteCommandConnection } from './connection.ts';
 import { SessionEnded, type EndReason } from './end-reason.ts';
 import type { ExecSpec, ExitStatus, SessionLife } from './handler.ts';
@@ -198,16 +199,18 @@ export class Session implements SessionLife {
     const idle = new SessionClock({
       dueAt: () => this.bytes.lastAt + idleTimeoutMs,
       lengthMs: idleTimeoutMs,
-      onWarning: leftMs => this.tell(`nobody has used this session for long: it ends in ${spoken(leftMs)}`),
-      onDue: () => this.end(new SessionEnded('idle', `the session was not used for ${spoken(idleTimeoutMs)}`)),
+      onWarning: leftMs => this.tell(`nobody has used this session for long: it ends in ${humanDuration(leftMs)}`),
+      onDue: () => this.end(new SessionEnded('idle', `the session was not used for ${humanDuration(idleTimeoutMs)}`)),
     });
     if (maxDurationMs === undefined) return [idle];
     const longest = new SessionClock({
       dueAt: () => beganAt + maxDurationMs,
       lengthMs: maxDurationMs,
-      onWarning: leftMs => this.tell(`no session may last longer: this one ends in ${spoken(leftMs)}`),
+      onWarning: leftMs => this.tell(`no session may last longer: this one ends in ${humanDuration(leftMs)}`),
       onDue: () =>
-        this.end(new SessionEnded('max_duration', `the session has lasted ${spoken(maxDurationMs)}, the most it may`)),
+        this.end(
+          new SessionEnded('max_duration', `the session has lasted ${humanDuration(maxDurationMs)}, the most it may`),
+        ),
     });
     return [idle, longest];
   }
@@ -239,14 +242,6 @@ export class Session implements SessionLife {
     this.#delivered.resolve(undefined);
     this.#options.onOver();
   }
-}
-
-/** A length of time as people say it, rounded to what matters: `4 h`, `90 s`, `250 ms`. */
-export function spoken(ms: number): string {
-  if (ms < 1_000) return `${Math.round(ms)} ms`;
-  const seconds = Math.round(ms / 1_000);
-  if (seconds >= 3_600 && seconds % 3_600 === 0) return `${seconds / 3_600} h`;
-  return seconds >= 120 && seconds % 60 === 0 ? `${seconds / 60} min` : `${seconds} s`;
 }
 
 /**

@@ -1,4 +1,4 @@
-import { humanDuration } from './human-duration.ts';
+import { humanDuration } from '../human-duration.ts';
 import { listVersionOf, type Pod } from './pods.ts';
 
 /** The two versions of `meta.k8s.io` that clients ask tables of; they differ in name only. */

@@ -1,6 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
+import type { KeepaliveResult } from './keepalive-rule.ts';
 import type { StreamProtocol } from './protocol.ts';
+import type { VanishedHosts } from './vanished-hosts.ts';
 
 /** The streams a client asked for. `stderr` is never true together with `tty`. */
 export interface WantedStreams {
@@ -10,7 +12,7 @@ export interface WantedStreams {
   readonly tty: boolean;
 }
 
-/** The limits of one connection; times in milliseconds. */
+/** The limits of one connection, and how its client is watched; times in milliseconds. */
 export interface ConnectionLimits {
   /** Each direction of a session; past it the producer is paused. */
   readonly highWaterMarkBytes: number;
@@ -20,6 +22,12 @@ export interface ConnectionLimits {
   readonly deliveryTimeoutMs: number;
   /** For the peer to close once the kernel has taken everything. */
   readonly closeTimeoutMs: number;
+  /** Between two pings of a client. */
+  readonly keepaliveIntervalMs: number;
+  /** Told of each ping's result. */
+  readonly onKeepalive: (result: KeepaliveResult) => void;
+  /** One for all connections. */
+  readonly vanishedHosts: VanishedHosts;
 }
 
 /** An upgrade that has passed every check and is now to be answered with a 101. */

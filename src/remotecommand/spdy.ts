@@ -6,6 +6,7 @@ import type { SpdyStream } from '../spdy/stream.ts';
 import { aborted, within } from '../within.ts';
 import type { Acceptance, ConnectionLimits, WantedStreams } from './accept.ts';
 import { HeldInput } from './held-input.ts';
+import { Keepalive } from './keepalive.ts';
 import type { StreamProtocol } from './protocol.ts';
 import { resetConnection } from './reset-connection.ts';
 import { encodeStatus } from './status.ts';
@@ -19,6 +20,8 @@ type EndLimits = Pick<ConnectionLimits, 'deliveryTimeoutMs' | 'closeTimeoutMs'>;
 
 /** After our FIN, for a peer that does not close. */
 const DESTROY_AFTER_MS = 5_000;
+/** A client that answers no ping may be there all the same, and is told so. */
+const LOST_LIMITS: EndLimits = { deliveryTimeoutMs: 1_000, closeTimeoutMs: 0 };
 
 /**
  * Writes the 101 and waits for the streams the client promised in its query.
@@ -49,8 +52,11 @@ class SpdyRemoteCommand implements RemoteCommandConnection {
   readonly #stdin: HeldInput;
   readonly #sizes = new TerminalSizes();
   readonly #complete = Promise.withResolvers<undefined>();
+  readonly #keepalive: Keepalive;
   #drained: () => void = () => undefined;
-  #ponged: () => void = () => undefined;
+  #finishing = false;
+  /** The client seems to be gone, and the connection does not say so. */
+  #lost = false;
 
   constructor(acceptance: Acceptance) {
     const { socket, protocol, wanted, limits } = acceptance;
@@ -66,12 +72,19 @@ class SpdyRemoteCommand implements RemoteCommandConnection {
       highWaterMarkBytes: limits.highWaterMarkBytes,
       onStream: stream => this.#take(stream),
       onDrain: () => this.#drained(),
-      onPong: () => this.#ponged(),
+      onPong: ping => this.#keepalive.answered(ping),
       onPeerGoAway: () => this.#abort(new SessionEnded('client_gone', 'the client closed the connection')),
       onClose: cause => {
+        this.#keepalive.stop();
         this.#abort(ended(cause));
         this.#drained();
       },
+    });
+    this.#keepalive = new Keepalive({
+      socket,
+      limits,
+      sendPing: ping => this.#spdy.ping(ping),
+      onGone: reason => this.#lose(reason),
     });
     this.#stdin = new HeldInput({
       highWaterMarkBytes: limits.highWaterMarkBytes,
@@ -84,8 +97,8 @@ class SpdyRemoteCommand implements RemoteCommandConnection {
     const stderr = this.#opened.get('stderr');
     return {
       ...(this.#expected.has('stdin') && { stdin: this.#stdin }),
-      ...(stdout && { stdout: sink(stdout) }),
-      ...(stderr && { stderr: sink(stderr) }),
+      ...(stdout && { stdout: this.#sink(stdout) }),
+      ...(stderr && { stderr: this.#sink(stderr) }),
       ...(this.#expected.has('resize') && { resize: this.#sizes }),
       started: () => undefined, // SPDY has no word for it
       onDrain: listener => {
@@ -117,10 +130,11 @@ class SpdyRemoteCommand implements RemoteCommandConnection {
       throw error;
     }
     this.#spdy.releaseInflater();
+    this.#keepalive.start();
   }
 
   finish(outcome: ExecOutcome): Promise<void> {
-    return this.#end(outcome, this.#limits);
+    return this.#end(outcome, this.#lost ? LOST_LIMITS : this.#limits);
   }
 
   destroy(): void {
@@ -128,12 +142,14 @@ class SpdyRemoteCommand implements RemoteCommandConnection {
   }
 
   async #end(outcome: ExecOutcome, { deliveryTimeoutMs, closeTimeoutMs }: EndLimits): Promise<void> {
+    this.#finishing = true;
     this.#stdin.discard(); // the socket is read to the end, or the kernel would reset it and drop output
     // The status goes first among the ends of streams: a client of version 1 stops listening once its outputs have ended.
     const errorStream = this.#opened.get('error');
     const status = encodeStatus(outcome, this.#protocol);
     if (status.length > 0) errorStream?.write(status);
     errorStream?.end();
+    this.#keepalive.outputWritten();
     for (const type of ['stdout', 'stderr', 'stdin', 'resize'] as const) this.#opened.get(type)?.end();
 
     await within(deliveryTimeoutMs, this.#delivered());
@@ -147,11 +163,7 @@ class SpdyRemoteCommand implements RemoteCommandConnection {
   /** Megabytes can lie in the kernel's buffers for a client that reads slowly: its answer to a PING says that it has read them. */
   async #delivered(): Promise<void> {
     await this.#spdy.writtenOut();
-    const pong = new Promise<void>(resolve => {
-      this.#ponged = resolve;
-    });
-    this.#spdy.ping();
-    await Promise.race([pong, aborted(this.closed)]);
+    await Promise.race([this.#keepalive.allRead(), aborted(this.closed)]);
   }
 
   #take(stream: SpdyStream): boolean {
@@ -172,6 +184,21 @@ class SpdyRemoteCommand implements RemoteCommandConnection {
     return true;
   }
 
+  #sink(stream: SpdyStream): OutputSink {
+    return {
+      write: chunk => {
+        this.#keepalive.outputWritten();
+        return stream.write(chunk);
+      },
+    };
+  }
+
+  #lose(reason: SessionEnded): void {
+    this.#lost = true;
+    this.#abort(reason);
+    if (this.#finishing) this.#spdy.destroy(); // it has been told everything
+  }
+
   #abort(reason: SessionEnded): void {
     this.#closing.abort(reason); // only the first counts
     this.#complete.resolve(undefined);
@@ -187,10 +214,6 @@ function expectedStreams(wanted: WantedStreams, protocol: StreamProtocol): Reado
       return wanted[type];
     }),
   );
-}
-
-function sink(stream: SpdyStream): OutputSink {
-  return { write: chunk => stream.write(chunk) };
 }
 
 function ended(cause: Error | undefined): SessionEnded {

@@ -9,6 +9,7 @@ import type { Acceptance, ConnectionLimits, WantedStreams } from './accept.ts';
 import { CHANNEL, decodeBase64, decodeBinary, encodeBase64, encodeBinary, type Channel } from './channel.ts';
 import { HeldInput } from './held-input.ts';
 import { InputStall } from './input-stall.ts';
+import { Keepalive } from './keepalive.ts';
 import { negotiateWebSocket, type StreamProtocol } from './protocol.ts';
 import { resetConnection } from './reset-connection.ts';
 import { encodeStatus } from './status.ts';
@@ -28,8 +29,8 @@ const MAX_FRAGMENTS = 16;
 const MAX_BUFFERED_CHUNKS = 32 * 1024;
 /** PONGs that the kernel has not taken. One read of 64 KiB holds at most 11 000 PINGs, which may have piled up while we paused. */
 const MAX_UNSENT_PONGS = 16 * 1024;
-/** For a peer that broke the protocol to take the reason. */
-const TERMINATE_AFTER_VIOLATION_MS = 1_000;
+/** For a peer that broke the protocol, or answers no ping and may be there all the same, to take the reason. */
+const TERMINATE_AFTER_REASON_MS = 1_000;
 const PROTOCOL_ERROR = 1002;
 const POLICY_VIOLATION = 1008;
 /** What a message that waits costs beside its bytes. */
@@ -116,7 +117,11 @@ class WebSocketConnection implements RemoteCommandConnection {
   readonly #stall: InputStall;
   readonly #sizes = new TerminalSizes();
   readonly #wanted: WantedStreams;
+  readonly #keepalive: Keepalive;
   #drained: () => void = () => undefined;
+  #finishing = false;
+  /** The client seems to be gone, and the connection does not say so. */
+  #lost = false;
   #unsentPongs = 0;
   #announced = false;
   /** How the peer broke the protocol, where it did. */
@@ -145,11 +150,20 @@ class WebSocketConnection implements RemoteCommandConnection {
         this.#drained = listener;
       },
     };
+    this.#keepalive = new Keepalive({
+      socket,
+      limits,
+      sendPing: ping => this.#ping(ping),
+      onGone: reason => this.#lose(reason),
+    });
+    this.#keepalive.start();
     socket.on('drain', () => this.#drained());
     webSocket.on('message', message => this.#receive(message));
     webSocket.on('ping', data => this.#pong(data));
+    webSocket.on('pong', data => this.#keepalive.answered(Number(data.toString())));
     webSocket.on('error', cause => this.#abort(new SessionEnded('protocol_error', cause.message, { cause })));
     webSocket.on('close', () => {
+      this.#keepalive.stop();
       this.#abort(new SessionEnded('client_gone', 'the client closed the connection'));
       this.#stall.over();
       this.#drained();
@@ -158,15 +172,18 @@ class WebSocketConnection implements RemoteCommandConnection {
   }
 
   async finish(outcome: ExecOutcome): Promise<void> {
+    this.#finishing = true;
     this.#stdin.discard(); // unread input at close time would make the kernel reset the connection and drop output
     if (this.#webSocket.readyState === WebSocket.OPEN) {
       this.#announce(); // of a command that did not start
       // An empty payload where the subprotocol has nothing to say on success: Kubernetes sends such messages too.
-      this.#webSocket.send(this.#encode(CHANNEL.error, encodeStatus(outcome, this.#protocol)));
+      this.#send(CHANNEL.error, encodeStatus(outcome, this.#protocol));
       if (this.#violation !== undefined) this.#webSocket.close(this.#violation.closeCode, this.#violation.why);
+      else if (this.#lost) this.#webSocket.close(NORMAL_CLOSURE);
       else await this.#deliver();
     }
-    const closeTimeoutMs = this.#violation === undefined ? this.#limits.closeTimeoutMs : TERMINATE_AFTER_VIOLATION_MS;
+    const told = this.#violation !== undefined || this.#lost;
+    const closeTimeoutMs = told ? TERMINATE_AFTER_REASON_MS : this.#limits.closeTimeoutMs;
     const closed = await within(closeTimeoutMs, this.#socketClosed.promise);
     if (!closed) this.#webSocket.terminate();
     await this.#socketClosed.promise;
@@ -176,12 +193,20 @@ class WebSocketConnection implements RemoteCommandConnection {
     resetConnection(this.#socket);
   }
 
-  /** Megabytes can lie in the kernel's buffers for a client that reads slowly: its pong says that it has read them. */
+  /**
+   * Megabytes can lie in the kernel's buffers for a client that reads slowly: its pong says that it has read them. Nothing may follow
+   * the Close, so this is the last ping; a client that does not answer it is judged by TCP.
+   */
   async #deliver(): Promise<void> {
-    const delivered = new Promise(resolve => this.#webSocket.once('pong', resolve));
-    this.#webSocket.ping();
+    const delivered = this.#keepalive.allRead();
     this.#webSocket.close(NORMAL_CLOSURE);
     await within(this.#limits.deliveryTimeoutMs, Promise.race([delivered, this.#socketClosed.promise]));
+  }
+
+  #ping(ping: number): boolean {
+    if (this.#webSocket.readyState !== WebSocket.OPEN) return false;
+    this.#webSocket.ping(String(ping), false, () => undefined); // its failure is the connection's, told by 'close'
+    return true;
   }
 
   /**
@@ -202,6 +227,7 @@ class WebSocketConnection implements RemoteCommandConnection {
 
   #send(channel: Channel, payload: Buffer): boolean {
     if (this.#webSocket.readyState !== WebSocket.OPEN) return true; // the session learns of it from `closed`
+    if (payload.length > 0) this.#keepalive.outputWritten();
     this.#webSocket.send(this.#encode(channel, payload));
     return this.#webSocket.bufferedAmount < this.#limits.highWaterMarkBytes;
   }
@@ -247,6 +273,12 @@ class WebSocketConnection implements RemoteCommandConnection {
   #violated(closeCode: number, why: string): void {
     this.#violation ??= { closeCode, why };
     this.#abort(new SessionEnded('protocol_error', why));
+  }
+
+  #lose(reason: SessionEnded): void {
+    this.#lost = true;
+    this.#abort(reason);
+    if (this.#finishing) this.#webSocket.terminate(); // it has been told everything
   }
 
   #abort(reason: SessionEnded): void {

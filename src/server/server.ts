@@ -19,6 +19,8 @@ const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 15_000;
 /** How often Node looks for requests that are late: by default only every 30 s. */
 const TIMEOUT_CHECK_INTERVAL_MS = 1_000;
+/** The kernel counts the time until its first keepalive probe in seconds, and takes no 0. */
+const MIN_KEEPALIVE_DELAY_MS = 1_000;
 
 /**
  * Beyond the limit of connections, for health checks and to tell the others why they are refused; what comes beyond that is closed at
@@ -38,6 +40,8 @@ export interface ListenOptions {
   readonly port: number;
   /** The address is believed to be loopback: anything else that it turns out to be is an error. */
   readonly loopbackOnly: boolean;
+  /** How long a connection is silent before the kernel looks whether its peer is there: ten times, a second apart. */
+  readonly keepaliveIntervalMs: number;
   readonly tls: Pick<TlsCredentials, 'createServer'> | undefined;
   /** Sessions included. While there are more, only health checks are answered. */
   readonly maxConnections: number;
@@ -58,13 +62,16 @@ export interface ExecServer {
 
 /** Starts to listen. Rejects with the listen error (EADDRINUSE, EACCES …). */
 export async function listen(listenOptions: ListenOptions): Promise<ExecServer> {
-  const { address, port, loopbackOnly, tls, maxConnections, routes, exec, refusals } = listenOptions;
+  const { address, port, loopbackOnly, keepaliveIntervalMs, tls, maxConnections, routes, exec, refusals } =
+    listenOptions;
   const options = {
     maxHeaderSize: MAX_HEADER_BYTES,
     headersTimeout: HEADERS_TIMEOUT_MS,
     requestTimeout: REQUEST_TIMEOUT_MS,
     connectionsCheckingInterval: TIMEOUT_CHECK_INTERVAL_MS,
     shouldUpgradeCallback: takesUpgrade,
+    keepAlive: true,
+    keepAliveInitialDelay: Math.max(MIN_KEEPALIVE_DELAY_MS, keepaliveIntervalMs),
   };
   const pipelining = new Pipelining();
   const sockets = new Set<Socket>();

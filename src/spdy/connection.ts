@@ -12,7 +12,8 @@ const MAX_UNSENT_ANSWER_BYTES = 16 * 1024;
 const MAX_REFUSED = 1_000;
 /** For the GOAWAY to reach a peer that broke the protocol. */
 const DESTROY_AFTER_VIOLATION_MS = 1_000;
-const LAST_PING_ID = 0xffff_fffe;
+/** Then they begin again. */
+const MAX_PINGS = 0x7fff_ffff;
 
 export interface SpdyConnectionOptions {
   /** A net.Socket or tls.TLSSocket after the HTTP upgrade. The connection owns it from here on. */
@@ -27,8 +28,8 @@ export interface SpdyConnectionOptions {
   readonly onDrain: () => void;
   /** The peer said GOAWAY: it wants nothing more. Go clients stop reading frames, then close. */
   readonly onPeerGoAway: () => void;
-  /** An answer to `ping`. */
-  readonly onPong?: () => void;
+  /** The answer to the `ping` of that number. */
+  readonly onPong?: (ping: number) => void;
   /**
    * Called exactly once, when nothing more can be exchanged: with a SpdyError for a violation by the peer (the GOAWAY has
    * been written), with the socket's error, or with nothing when either side has closed.
@@ -58,7 +59,6 @@ export class SpdyConnection {
   readonly #streams = new Map<number, OpenStream>();
   #highestId = 0;
   #refused = 0;
-  #lastPingId = 0;
   #goneAway = false;
   #peerGoneAway = false;
 
@@ -118,10 +118,11 @@ export class SpdyConnection {
     this.#readOrPause();
   }
 
-  /** Asks the peer for a sign of life; `onPong` tells of it. */
-  ping(): void {
-    this.#lastPingId = this.#lastPingId === LAST_PING_ID ? 2 : this.#lastPingId + 2; // even ids are the server's
-    this.#write(encodePing(this.#lastPingId));
+  /** Asks the peer for a sign of life; the caller counts: 1, 2, 3 … False when it would not be heard any more. */
+  ping(ping: number): boolean {
+    if (this.#goneAway || !this.#writable) return false;
+    this.#write(encodePing((((ping - 1) % MAX_PINGS) + 1) * 2)); // even ids are the server's
+    return true;
   }
 
   /**
@@ -194,7 +195,7 @@ export class SpdyConnection {
         break;
       case 'PING':
         if (frame.id % 2 === 1) this.#answer(encodePing(frame.id));
-        else this.#options.onPong?.();
+        else this.#options.onPong?.(frame.id / 2);
         break;
       case 'GOAWAY':
         if (!this.#peerGoneAway) this.#options.onPeerGoAway();

@@ -17,7 +17,8 @@ const OUTPUT_BYTES = 50_000_000;
 
 const clients = await oneKubectlPerTransport();
 
-const served = serveWeb();
+/** So that many intervals pass in a pause, short as it may be. */
+const served = serveWeb({ args: ['--keepalive-interval', '500ms'] });
 
 describe('whoever pauses is waited for', { concurrency: true }, () => {
   let random: RandomFile;

@@ -8,6 +8,7 @@ import { WebSocket } from 'ws';
 import type { Acceptance } from '../../src/remotecommand/accept.ts';
 import { negotiateSpdy, negotiateWebSocket } from '../../src/remotecommand/protocol.ts';
 import { acceptSpdy } from '../../src/remotecommand/spdy.ts';
+import { VanishedHosts } from '../../src/remotecommand/vanished-hosts.ts';
 import { WebSocketAcceptor } from '../../src/remotecommand/websocket.ts';
 import type { RemoteCommandConnection } from '../../src/exec/connection.ts';
 import { dialSpdy } from '../support/spdy-client.ts';
@@ -17,6 +18,8 @@ const CLOSE_TIMEOUT_MS = 50;
 /** Longer than that clock and the 5 s after our FIN. */
 const PAUSE_MS = 6_000;
 const BYTES = 4_000_000;
+/** Many answers to these come before the one that says that all is delivered. */
+const KEEPALIVE_INTERVAL_MS = 20;
 
 /** Accepts one connection, writes BYTES of output and ends with exit code 7, as fast as the socket takes it. */
 async function serveOne(
@@ -31,6 +34,9 @@ async function serveOne(
       streamCreationTimeoutMs: 5_000,
       deliveryTimeoutMs: 20_000,
       closeTimeoutMs: CLOSE_TIMEOUT_MS,
+      keepaliveIntervalMs: KEEPALIVE_INTERVAL_MS,
+      onKeepalive: () => undefined,
+      vanishedHosts: new VanishedHosts({ intervalMs: KEEPALIVE_INTERVAL_MS }),
     };
     const wanted = { stdin: false, stdout: true, stderr: false, tty: false };
     void accept({ request, socket, head, wanted, limits, session: 'one' }).then(async connection => {

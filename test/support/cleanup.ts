@@ -7,6 +7,7 @@ import { z } from 'zod';
 
 const leftover = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('process'), pid: z.int() }),
+  z.object({ kind: z.literal('network'), namespace: z.string() }),
   z.object({ kind: z.literal('directory'), path: z.string() }),
   z.object({ kind: z.literal('dockerd'), directory: z.string() }),
   z.object({ kind: z.literal('labelled'), dockerHost: z.string(), label: z.string() }),

@@ -26,6 +26,8 @@ export interface DaemonOptions {
   readonly args?: readonly string[];
   /** Added to our environment. */
   readonly env?: Readonly<Record<string, string>>;
+  /** What its command line begins with, to run it elsewhere; it must become the daemon and not have it as a child. */
+  readonly runner?: readonly string[];
   /** Preloads what answers `insides`. */
   readonly insides?: boolean;
 }
@@ -68,10 +70,12 @@ export class Daemon {
   }
 
   /** Resolves at the ready line; rejects with what the daemon said when it ends before that. */
-  static async start({ engine, args = [], env = {}, insides = false }: DaemonOptions): Promise<Daemon> {
+  static async start({ engine, args = [], env = {}, runner = [], insides = false }: DaemonOptions): Promise<Daemon> {
+    const [program, ...before] = [...runner, process.execPath];
     const child = spawn(
-      process.execPath,
+      program,
       [
+        ...before,
         ...(insides ? ['--expose-gc', '--import', INSIDES] : []),
         ...[join(CHECKOUT, 'src', 'main.ts'), 'serve', '--port', '0', '--docker-endpoint', engine.dockerHost],
         ...SHORT_PATIENCE,
@@ -105,6 +109,14 @@ export class Daemon {
   /** The first line of the log, past or to come, that satisfies the predicate. */
   async waitForLog(predicate: (line: LogLine) => boolean, timeoutMs = DEFAULT_WAIT_MS): Promise<LogLine> {
     return this.#output.waitFor(lines => lines.find(predicate), timeoutMs);
+  }
+
+  /** Waits until at least that many lines of the log satisfy the predicate, and answers them. */
+  async waitForLogs(predicate: (line: LogLine) => boolean, count: number, timeoutMs: number): Promise<LogLine[]> {
+    return this.#output.waitFor(lines => {
+      const found = lines.filter(predicate);
+      return found.length >= count ? found : undefined;
+    }, timeoutMs);
   }
 
   /** The sessions that have ended so far, oldest first. */

@@ -2,6 +2,7 @@
 import { rm } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { janitorMessage, type Leftover } from './cleanup.ts';
+import { runCommand } from './command.ts';
 import { removeLabelled } from './containers.ts';
 import { removeDockerd } from './private-dockerd.ts';
 import { sendSignal } from './processes.ts';
@@ -26,6 +27,9 @@ async function remove(leftover: Leftover): Promise<void> {
   switch (leftover.kind) {
     case 'process':
       sendSignal(leftover.pid, 'SIGKILL');
+      return;
+    case 'network':
+      await runCommand('ip', ['netns', 'delete', leftover.namespace]);
       return;
     case 'directory':
       return rm(leftover.path, { recursive: true, force: true });

@@ -96,6 +96,8 @@ export class SpdyClient {
   readonly goneAway: Promise<number | undefined>;
   /** Resolves when the peer has closed its direction, with FIN or with a reset. */
   readonly closed: Promise<void>;
+  /** Go's clients do. */
+  answersPings = true;
   readonly #streams = new Map<number, ClientStream>();
   readonly #waiters = new Set<() => void>();
   readonly #deflate: Deflate = createDeflate({ level: 9, dictionary: HEADER_DICTIONARY });
@@ -250,7 +252,7 @@ export class SpdyClient {
     if (frame.kind !== 'DATA' || stream?.keepsData !== false) this.frames.push(frame);
     stream?.take(frame);
     // Like Go: every PING that is not an answer to one of ours is sent back.
-    if (frame.kind === 'PING' && frame.id % 2 === 0) this.raw(controlFrame(6, 0, words(frame.id)));
+    if (frame.kind === 'PING' && frame.id % 2 === 0 && this.answersPings) this.raw(controlFrame(6, 0, words(frame.id)));
   }
 
   #parse(header: Buffer, payload: Buffer): ReceivedFrame {

@@ -19,6 +19,8 @@ export interface ExecInspection {
 export interface StandInExec {
   readonly id: string;
   readonly command: readonly string[];
+  /** What it was created with. */
+  readonly created: { readonly Tty: boolean; readonly AttachStdin: boolean };
   readonly engine: StandInEngine;
   /** Sends its `exec_die`. */
   sendExit(exitCode: number, containerId?: string): void;
@@ -28,6 +30,8 @@ export interface StandInOptions {
   readonly apiVersion?: string;
   /** Plays an exec once it has been started: writes frames on the hijacked connection, ends it, sends events. */
   readonly play: (connection: Duplex, exec: StandInExec) => void;
+  /** Listens on TCP, as a remote Engine does, and not on a Unix socket. */
+  readonly remote?: boolean;
   /** Answers the start without an upgrade, as a proxy in front of the socket does. */
   readonly withoutUpgrade?: boolean;
   /** Undefined: the Engine does not know the exec (any more). */
@@ -41,7 +45,7 @@ export interface StandInOptions {
  * at once, each played by the test. It speaks version, containers, events and the exec calls, and nothing else.
  */
 export class StandInEngine {
-  readonly dockerHost: string;
+  dockerHost: string;
   /** Path and body of every call but the events, in order. */
   readonly calls: { readonly path: string; readonly body: unknown }[] = [];
   readonly #options: StandInOptions;
@@ -72,8 +76,13 @@ export class StandInEngine {
 
   static async start(options: StandInOptions): Promise<StandInEngine> {
     const engine = new StandInEngine(options, await mkdtemp(join(tmpdir(), 'execlet-stand-in-')));
-    engine.#server.listen(join(engine.#directory, 'docker.sock'));
+    const { remote = false } = options;
+    if (remote) engine.#server.listen(0, '127.0.0.1');
+    else engine.#server.listen(join(engine.#directory, 'docker.sock'));
     await once(engine.#server, 'listening');
+    const address = engine.#server.address();
+    if (remote && address !== null && typeof address === 'object')
+      engine.dockerHost = `tcp://127.0.0.1:${address.port}`;
     return engine;
   }
 
@@ -127,7 +136,7 @@ export class StandInEngine {
   }
 
   #create(body: unknown): string {
-    const { Cmd: command } = body as { Cmd: readonly string[] };
+    const created = body as StandInExec['created'] & { readonly Cmd: readonly string[] };
     this.#created += 1;
     const id = String(this.#created).padStart(64, 'e');
     const sendExit = (exitCode: number, containerId = CONTAINER_ID): void => {
@@ -135,7 +144,7 @@ export class StandInEngine {
       const event = JSON.stringify({ Type: 'container', Action: 'exec_die', Actor: { ID: containerId, Attributes } });
       for (const stream of this.#events) stream.write(`${event}\n`);
     };
-    this.#execs.set(id, { id, command, engine: this, sendExit });
+    this.#execs.set(id, { id, command: created.Cmd, created, engine: this, sendExit });
     return id;
   }
 

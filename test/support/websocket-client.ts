@@ -20,6 +20,8 @@ export interface WebSocketDialOptions {
   readonly headers?: Readonly<Record<string, string | string[]>> | undefined;
   /** The subprotocols to offer; none at all for the empty list. */
   readonly protocols: readonly string[];
+  /** As every client must, and does unless told not to. */
+  readonly answersPings?: boolean;
   /** Reads no faster than that. */
   readonly readBytesPerSecond?: number | undefined;
 }
@@ -60,11 +62,12 @@ export class WebSocketClient {
 
   /** @throws {Error} when the upgrade is refused */
   static async open(options: WebSocketDialOptions): Promise<WebSocketClient> {
-    const { url, ca, certificate, headers, protocols, readBytesPerSecond } = options;
+    const { url, ca, certificate, headers, protocols, answersPings = true, readBytesPerSecond } = options;
     const port = Number(new URL(url).port);
     const { socket, reset } = await dial({ port, ...(ca !== undefined && { ca }), certificate });
     const webSocket = new WebSocket(url, [...protocols], {
       perMessageDeflate: false,
+      autoPong: answersPings,
       createConnection: () => socket,
       ...(headers && { headers }),
     });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
 import { test, type TestContext } from 'node:test';
-import { getJson } from '../../../src/client/api-request.ts';
+import { requestJson } from '../../../src/client/api-request.ts';
 import type { Connection } from '../../../src/client/connection.ts';
 
 /** A connection to a server that answers as told, until the test ends. */
@@ -23,7 +23,7 @@ test('answers the JSON, and sends path, query and credentials', async context =>
     response.end(JSON.stringify([method, url, headers.accept, headers.authorization]));
   });
   const query = new URLSearchParams({ a: '1' });
-  assert.deepEqual(await getJson(connection, '/x', { accept: 'application/json;as=Table', query }), [
+  assert.deepEqual(await requestJson(connection, '/x', { accept: 'application/json;as=Table', query }), [
     'GET',
     '/x?a=1',
     'application/json;as=Table',
@@ -66,6 +66,6 @@ const FAILURES: [title: string, answer: RequestListener, message: string | RegEx
 for (const [title, answer, message] of FAILURES) {
   test(`fails clearly: ${title}`, async context => {
     const connection = await serve(context, answer);
-    await assert.rejects(getJson(connection, '/x'), { name: 'ClientError', message, exitCode: 1 });
+    await assert.rejects(requestJson(connection, '/x'), { name: 'ClientError', message, exitCode: 1 });
   });
 }

@@ -406,14 +406,28 @@ describe('PING', { timeout }, () => {
   });
 
   test('ours are even, and answers to them are not answered again', async t => {
-    const pong = Promise.withResolvers<undefined>();
-    const { connection, client } = await start(t, { onPong: () => pong.resolve(undefined) });
-    connection.ping();
-    await pong.promise;
+    const pongs: number[] = [];
+    const { connection, client } = await start(t, { onPong: ping => pongs.push(ping) });
+    const first = 1;
+    const last = 0x7fff_ffff;
+    for (const ping of [first, last, last + 1]) assert.equal(connection.ping(ping), true);
     await client.ping();
     assert.deepEqual(
       client.frames.map(frame => frame.kind === 'PING' && frame.id),
-      [2, 1],
+      [2, 0xffff_fffe, 2, 1],
+    );
+    await client.ping(); // behind the answers to ours
+    assert.deepEqual(pongs, [first, last, first]);
+  });
+
+  test('none is sent behind a GOAWAY', async t => {
+    const { connection, client } = await start(t);
+    connection.goAway();
+    assert.equal(connection.ping(1), false);
+    assert.equal(await client.ping(), true);
+    assert.deepEqual(
+      client.frames.map(({ kind }) => kind),
+      ['GOAWAY', 'PING'],
     );
   });
 
@@ -499,7 +513,7 @@ describe('ends', { timeout }, () => {
     only(streams).end();
     connection.end();
     only(streams).write(Buffer.from('too late'));
-    connection.ping();
+    connection.ping(1);
     await stream.write('input');
     client.resume();
     await client.closed;
@@ -551,7 +565,7 @@ describe('ends', { timeout }, () => {
     await connection.whenClosed();
     only(streams).end();
     only(streams).reset(5);
-    connection.ping();
+    assert.equal(connection.ping(1), false);
     connection.goAway();
     connection.pause();
     connection.resume();

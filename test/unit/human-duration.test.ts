@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { humanDuration } from '../../../src/kubeapi/human-duration.ts';
+import { humanDuration } from '../../src/human-duration.ts';
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
