@@ -21,7 +21,10 @@ const sessionList = z.object({ sessions: z.array(z.looseObject({ id: z.string() 
 type Metrics = ReadonlyMap<string, ScrapedMetric>;
 
 const served = serveWeb({
-  args: ['--naming-schemes', 'kubernetes,compose,plain', '--metrics-bind-address', '127.0.0.1:0'],
+  args: [
+    ...['--naming-schemes', 'kubernetes,compose,plain', '--metrics-bind-address', '127.0.0.1:0'],
+    ...['--kill-grace-period', '500ms'],
+  ],
   beforeDaemon: async engine => {
     await engine.createContainer({ labels: composeLabels({ project: 'p', service: 's', number: 1 }) });
     await engine.createContainer();
@@ -185,6 +188,38 @@ test('a live session is seen, and what it holds back: output for its client, inp
     const over = await untilScraped(daemon, metrics => live(metrics) === 0);
     assert.equal(held(await scrapeOf(daemon), direction), held(over, direction), 'and no longer');
   }
+});
+
+test('pings are counted: answered, missed, and those that ended a session', async context => {
+  const { daemon } = await onStandIn(context, { play: () => undefined }, ['--keepalive-interval', '300ms']);
+  const url = `ws://127.0.0.1:${daemon.port}${execPath({ command: ['hang'], tty: false, input: false })}`;
+  const protocols = ['v5.channel.k8s.io'];
+  const [client] = await Promise.all([
+    WebSocketClient.open({ url, protocols }),
+    WebSocketClient.open({ url, protocols, answersPings: false }),
+  ]);
+  const pings = (metrics: Metrics, result: string): number => valueIn(metrics, 'execlet_keepalive_total', { result });
+  const metrics = await untilScraped(daemon, now => pings(now, 'answered') > 0 && pings(now, 'ended') > 0);
+  assert.equal(pings(metrics, 'ended'), 1);
+  assert.ok(pings(metrics, 'missed') > 0);
+  client.reset();
+});
+
+test('what sessions leave running is counted: the signals it is sent, and what cannot be reached', async () => {
+  const { daemon } = served;
+  const before = await scrapeOf(daemon);
+  const script = 'trap "" HUP TERM; setsid sleep 1000 & echo up; while :; do sleep 1; done';
+  const path = execPath({ command: ['sh', '-c', script], tty: true, input: true });
+  const client = await WebSocketClient.open({
+    url: `ws://127.0.0.1:${daemon.port}${path}`,
+    protocols: ['v5.channel.k8s.io'],
+  });
+  await client.until(() => client.received(1).includes('up'));
+  client.reset();
+  const metrics = await untilScraped(daemon, now => ended(now) > ended(before));
+  const signals = rises(before, metrics, 'execlet_processes_killed_total', 'signal');
+  assert.deepEqual(Object.keys(signals), ['SIGHUP', 'SIGTERM', 'SIGKILL']);
+  assert.deepEqual(rises(before, metrics, 'execlet_processes_left_total', 'cause'), { new_session: 1 });
 });
 
 test('refusals are counted by the check and the status', async () => {

@@ -170,10 +170,11 @@ export class Prometheus {
   async untilHealthy(timeoutMs: number): Promise<void> {
     let problems: string[] = [];
     const isHealthy = this.until(timeoutMs, 'scrape every target', async () => {
-      const { data } = targets.parse(await this.#get('/api/v1/targets'));
-      const unhealthy = data.activeTargets.filter(({ health }) => health !== 'up');
+      const { activeTargets } = targets.parse(await this.#get('/api/v1/targets')).data;
+      const unhealthy = activeTargets.filter(({ health }) => health !== 'up');
       problems = unhealthy.map(({ scrapeUrl, health, lastError }) => `${scrapeUrl}: ${health} ${lastError}`);
-      return problems.length === 0 || undefined;
+      // It takes some seconds until it has any.
+      return (activeTargets.length > 0 && problems.length === 0) || undefined;
     });
     await isHealthy.catch((cause: unknown) => {
       throw new Error(problems.join('\n'), { cause });
