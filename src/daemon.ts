@@ -7,6 +7,8 @@ import { ContainerWatch } from './docker/container-watch.ts';
 import { DockerExecHandler } from './docker/docker-exec.ts';
 import { Engine } from './docker/engine.ts';
 import { ExecExits } from './docker/exec-exits.ts';
+import { ProcessReaper } from './docker/process-reaper.ts';
+import { HOST_PROCESSES } from './docker/process-table.ts';
 import { TailBudget } from './docker/tail-budget.ts';
 import { ExecletError } from './errors.ts';
 import { HandlerRegistry } from './exec/handler-registry.ts';
@@ -81,6 +83,7 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
   const exits = new ExecExits();
   const tails = new TailBudget(TAIL_LIMITS);
   const registry = new HandlerRegistry();
+  const reaper = settings.onDisconnect === 'terminate' ? openReaper({ engine, settings, metrics, log }) : undefined;
   const watch = new ContainerWatch({
     engine,
     registry,
@@ -95,6 +98,7 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
         tails,
         drain: { quietMs: settings.outputDrainQuietMs, limitMs: settings.outputDrainLimitMs },
         heldBack: metrics.heldBack,
+        reaper,
         log,
       }),
     onRestart: () => metrics.eventStreamRestarts.inc(),
@@ -218,6 +222,17 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
       metricsListener?.close(); // last, so that the end of the sessions can be seen
     },
   };
+}
+
+function openReaper({ engine, settings, metrics, log }: PartOptions & { engine: Engine }): ProcessReaper {
+  return new ProcessReaper({
+    engine,
+    processes: HOST_PROCESSES,
+    gracePeriodMs: settings.killGracePeriodMs,
+    onKilled: signal => metrics.processesKilled[signal].inc(),
+    onLeft: cause => metrics.processesLeft[cause].inc(),
+    log,
+  });
 }
 
 interface PartOptions {

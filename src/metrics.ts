@@ -27,15 +27,7 @@ const EXIT_SOURCES = ['event', 'inspect', 'unknown'] as const;
 const DIRECTIONS = ['input', 'output'] as const;
 const KEEPALIVE_RESULTS = ['answered', 'missed', 'ended'] as const;
 const SIGNALS = ['SIGHUP', 'SIGTERM', 'SIGKILL'] as const;
-const LEFT_CAUSES = [
-  'new_session',
-  'remote_engine',
-  'no_host_pid',
-  'not_permitted',
-  'unknown',
-  'survived',
-  'pid_reused',
-] as const;
+const LEFT_CAUSES = ['new_session', 'remote_engine', 'no_host_pid', 'not_permitted', 'unknown', 'survived'] as const;
 
 const ENGINE_OPERATIONS = ['create', 'start', 'inspect', 'resize', 'list', 'ping', 'version', 'events', 'top'] as const;
 /** A call of the Engine's API: of exec create, exec start, exec inspect and exec resize only the verb. */

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ExecStreams, ResizeSource, TerminalSize } from '../exec/connection.ts';
 import { SessionEnded, type EndReason } from '../exec/end-reason.ts';
@@ -8,6 +9,7 @@ import type { HeldTime } from '../metrics.ts';
 import type { Engine, ExecState } from './engine.ts';
 import type { ExecExits, ExpectedExit } from './exec-exits.ts';
 import { ExitWatch } from './exit-watch.ts';
+import type { ProcessReaper } from './process-reaper.ts';
 import { Relay, type DrainLimits } from './relay.ts';
 import { StartFailureGuard, tellsOfContainerEnd } from './start-failure.ts';
 import type { TailBudget } from './tail-budget.ts';
@@ -23,8 +25,15 @@ const RUNNING_AFTER_OUTPUT_MS = 1_000;
  */
 const RUNNING_AFTER_EXIT_MS = 30_000;
 
-/** Why a client that has gone, by whatever fault, ends its session. */
-const CLIENTS_DOING: readonly EndReason[] = ['client_gone', 'protocol_error'];
+/** Why a session ends before its command: nobody waits for that any more. */
+const ABANDONS_COMMAND: readonly EndReason[] = [
+  'client_gone',
+  'protocol_error',
+  'idle',
+  'max_duration',
+  'admin',
+  'drain',
+];
 
 export interface DockerExecOptions {
   readonly engine: Engine;
@@ -34,6 +43,8 @@ export interface DockerExecOptions {
   readonly tails: TailBudget;
   readonly drain: DrainLimits;
   readonly heldBack: Readonly<Record<'input' | 'output', HeldTime>>;
+  /** Ends commands whose session has ended before them; without one they run on. */
+  readonly reaper: ProcessReaper | undefined;
   readonly log: Logger;
 }
 
@@ -50,8 +61,8 @@ interface CreatedExec {
 /**
  * Runs commands in one container through the Engine: create, start with a hijacked connection, relay, exit status.
  *
- * The Engine has no call to end an exec. When the signal aborts, its connection is dropped: a command without a terminal
- * that reads stdin sees its end; any other command runs on.
+ * The Engine has no call to end an exec. When the signal aborts, its connection is dropped, so that a command without a terminal
+ * that reads stdin sees its end; and the reaper ends the command's processes, while the client is told at once.
  */
 export class DockerExecHandler implements ExecHandler {
   readonly #options: DockerExecOptions;
@@ -75,27 +86,16 @@ export class DockerExecHandler implements ExecHandler {
   }
 
   async #create({ command, tty, env = [] }: ExecSpec, stdin: boolean, signal: AbortSignal): Promise<string> {
-    const { engine, containerId } = this.#options;
+    const { engine, containerId, log } = this.#options;
     const created = engine.createExec({ containerId, command, tty, stdin, env });
+    // The Engine keeps an exec that is never started until its container goes, and has no call to remove one. To start it all the same
+    // would be the greater evil: nobody waits for that command.
+    const left = (id: string): void => log.debug('an exec is left in the Engine', { exec: id });
     return reasoned(
       signal,
       'start',
-      unlessAborted(signal, created, id => this.#abandon(id, tty, signal)),
+      unlessAborted(signal, created, late => void late.then(left, () => undefined)),
     );
-  }
-
-  /**
-   * A client has left, or broken its protocol, in the milliseconds between the Engine's create and start. The Engine keeps an exec
-   * that is never started until its container goes, and has no call to remove one: so the command is started, as if the client had
-   * left just after. Its input is at its end, and its output is dropped. Ended for any other reason, it is not started: that is the
-   * lesser evil.
-   */
-  #abandon(id: string, tty: boolean, { reason }: AbortSignal): void {
-    const { engine, log } = this.#options;
-    const left = (why: unknown): void => log.debug('an exec is left in the Engine', { exec: id, error: String(why) });
-    if (reason instanceof SessionEnded && CLIENTS_DOING.includes(reason.endReason)) {
-      engine.startDetached(id, { tty }).catch(left);
-    } else left(reason);
   }
 
   async #run(exec: CreatedExec): Promise<ExitStatus> {
@@ -107,7 +107,7 @@ export class DockerExecHandler implements ExecHandler {
     const connection = await reasoned(
       signal,
       'start',
-      unlessAborted(signal, started, late => late.destroy()),
+      unlessAborted(signal, started, late => life.keepUntil(this.#abandonLate(exec, late))),
     );
     life.reached('started');
     streams.started();
@@ -140,6 +140,7 @@ export class DockerExecHandler implements ExecHandler {
     try {
       sizes.follow(size => this.#resize(id, size, over.signal));
       await relay.run();
+      connection.destroy();
       const patienceMs = relay.sawExit ? RUNNING_AFTER_EXIT_MS : RUNNING_AFTER_OUTPUT_MS;
       const status = await reasoned(signal, 'end', this.#exitStatus(exec, guard, patienceMs));
       if (status.source === 'inspect' && relay.mayLackTail) {
@@ -149,11 +150,39 @@ export class DockerExecHandler implements ExecHandler {
         );
       }
       return status;
+    } catch (cause) {
+      if (cause === signal.reason) life.keepUntil(this.#abandon(exec, connection));
+      else connection.destroy();
+      throw cause;
     } finally {
       over.abort();
       watch.stop();
       sizes.stop();
     }
+  }
+
+  /** A start that was under way when the signal aborted: the command may run by now, or soon. */
+  async #abandonLate(exec: CreatedExec, started: Promise<Socket>): Promise<void> {
+    try {
+      await this.#abandon(exec, await started);
+    } catch (cause) {
+      // The Engine has refused to start it; or it has not answered, and may have started it.
+      if (ExecletError.from(cause).code === 'RuntimeUnavailable') await this.#abandon(exec, undefined);
+    }
+  }
+
+  /** Ends a command that nobody waits for any more, unless it is to run on. Takes its connection, where there is one. Never rejects. */
+  async #abandon(
+    { id: execId, spec: { tty }, life: { id: session, signal } }: CreatedExec,
+    connection: Socket | undefined,
+  ): Promise<void> {
+    const { containerId, reaper } = this.#options;
+    const reason: unknown = signal.reason;
+    const abandoned = reason instanceof SessionEnded && ABANDONS_COMMAND.includes(reason.endReason);
+    const terminates = abandoned && reaper !== undefined;
+    if (!terminates || !tty) connection?.destroy();
+    const terminal = tty ? connection : undefined;
+    if (terminates) await reaper.terminate({ session, execId, containerId, tty, terminal });
   }
 
   /** The event first, the inspection second. What neither knows is a failure: exit code 0 is never guessed from silence. */
@@ -247,8 +276,12 @@ async function reasoned<T>(signal: AbortSignal, phase: 'start' | 'end', answer: 
   }
 }
 
-/** The answer, or the signal's reason as soon as it aborts; what is answered after that goes to `late`. */
-async function unlessAborted<T>(signal: AbortSignal, answer: Promise<T>, late: (value: T) => void): Promise<T> {
+/** The answer, or the signal's reason as soon as it aborts; an answer that is still to come then goes to `late`. */
+async function unlessAborted<T>(
+  signal: AbortSignal,
+  answer: Promise<T>,
+  late: (answer: Promise<T>) => void,
+): Promise<T> {
   const { promise: aborted, reject } = Promise.withResolvers<never>();
   const abort = (): void => reject(signal.reason);
   signal.addEventListener('abort', abort, { once: true });
@@ -258,7 +291,7 @@ async function unlessAborted<T>(signal: AbortSignal, answer: Promise<T>, late: (
     signal.throwIfAborted();
     return value;
   } catch (cause) {
-    if (signal.aborted) answer.then(late, () => undefined);
+    if (signal.aborted) late(answer);
     throw cause;
   } finally {
     signal.removeEventListener('abort', abort);

@@ -179,13 +179,6 @@ export class Engine {
     return stream;
   }
 
-  /** Starts the exec without a connection to it: its input is at its end, its output is dropped. */
-  async startDetached(id: string, { tty }: { tty: boolean }): Promise<void> {
-    const answer = await this.#call('start', this.#calls.getExec(id).start({ Detach: true, Tty: tty }));
-    answer.on('error', () => undefined);
-    answer.destroy();
-  }
-
   async resizeExec(id: string, { width, height }: TerminalSize, signal: AbortSignal): Promise<void> {
     await this.#call('resize', this.#calls.getExec(id).resize({ w: width, h: height, abortSignal: signal }));
   }

@@ -70,8 +70,8 @@ export class Relay {
 
   /**
    * Rejects with SessionEnded `engine_gone` when the Engine breaks its stream off, `output_lost` when the rest of the output is
-   * too large to hold or may be incomplete, and with the signal's reason when that aborts. The Engine's socket is destroyed when
-   * this settles, and the client's input discarded.
+   * too large to hold or may be incomplete, and with the signal's reason when that aborts. When this settles the client's input is
+   * discarded, and the Engine's socket is the caller's to destroy; what it still sends is dropped.
    */
   async run(): Promise<void> {
     const { engine, signal, streams, tail, watch, held, resetKeepsOutput } = this.#options;
@@ -109,7 +109,6 @@ export class Relay {
       held.input.end();
       held.output.end();
       streams.stdin?.discard();
-      engine.destroy();
     }
   }
 
@@ -139,6 +138,7 @@ export class Relay {
   }
 
   #take(chunk: Buffer): void {
+    if (this.#over) return;
     const { engine, watch, tail, held } = this.#options;
     let wantsMore: boolean;
     try {

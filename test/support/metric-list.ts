@@ -118,7 +118,7 @@ export const EXECLET_METRICS: Readonly<Record<string, ListedMetric>> = {
     type: 'counter',
     help: 'Processes that sessions left running and execlet could not, or would not, end, by why.',
     labels: {
-      cause: ['new_session', 'remote_engine', 'no_host_pid', 'not_permitted', 'unknown', 'survived', 'pid_reused'],
+      cause: ['new_session', 'remote_engine', 'no_host_pid', 'not_permitted', 'unknown', 'survived'],
     },
   },
   execlet_engine_request_seconds: {

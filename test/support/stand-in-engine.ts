@@ -32,6 +32,9 @@ export interface StandInOptions {
   readonly play: (connection: Duplex, exec: StandInExec) => void;
   /** Listens on TCP, as a remote Engine does, and not on a Unix socket. */
   readonly remote?: boolean;
+  /** What the answer to a create, or to a start, waits for. */
+  readonly holdCreate?: () => Promise<unknown>;
+  readonly holdStart?: () => Promise<unknown>;
   /** Answers the start without an upgrade, as a proxy in front of the socket does. */
   readonly withoutUpgrade?: boolean;
   /** Undefined: the Engine does not know the exec (any more). */
@@ -64,13 +67,7 @@ export class StandInEngine {
     this.#server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
       this.calls.push({ path: request.url ?? '', body: JSON.parse(head.toString()) });
       socket.on('error', () => undefined);
-      const exec = this.#execIn(request.url ?? '');
-      if (exec === undefined) {
-        socket.end('HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n');
-        return;
-      }
-      socket.write('HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n');
-      options.play(socket, exec);
+      void this.#start(request.url ?? '', socket);
     });
   }
 
@@ -107,6 +104,18 @@ export class StandInEngine {
     await rm(this.#directory, { recursive: true, force: true });
   }
 
+  async #start(path: string, socket: Duplex): Promise<void> {
+    const { holdStart, play } = this.#options;
+    const exec = this.#execIn(path);
+    if (exec === undefined) {
+      socket.end('HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n');
+      return;
+    }
+    await holdStart?.();
+    socket.write('HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n');
+    play(socket, exec);
+  }
+
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = (request.url ?? '').replace(/^\/v[\d.]+/, '');
     const body =
@@ -122,8 +131,10 @@ export class StandInEngine {
       this.#events.add(response);
       response.on('close', () => this.#events.delete(response));
       response.writeHead(200, { 'Content-Type': 'application/json' }).flushHeaders();
-    } else if (path === `/containers/${CONTAINER_ID}/exec`) send({ Id: this.#create(body) }, 201);
-    else if (path.endsWith('/resize')) send({});
+    } else if (path === `/containers/${CONTAINER_ID}/exec`) {
+      await this.#options.holdCreate?.();
+      send({ Id: this.#create(body) }, 201);
+    } else if (path.endsWith('/resize')) send({});
     else if (path.startsWith(`/containers/${CONTAINER_ID}/top`) && this.#options.top !== undefined) {
       send({ Titles: ['UID', 'PID', 'CMD'], Processes: this.#options.top().map(pid => ['root', String(pid), 'x']) });
     } else {

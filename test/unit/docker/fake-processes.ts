@@ -1,0 +1,88 @@
+import type { ProcessStat, ProcessTable } from '../../../src/docker/process-table.ts';
+
+/** A process of the fake table; `onSignal` decides what a signal does, which by default is to end it. */
+export interface FakeProcess {
+  readonly pid: number;
+  readonly parent?: number;
+  readonly group?: number;
+  readonly session: number;
+  readonly startTime?: string;
+  readonly exited?: boolean;
+  /** CONTAINER unless given. */
+  readonly container?: string;
+  readonly onSignal?: (signal: NodeJS.Signals, table: FakeProcesses) => void;
+}
+
+/** The container of processes that name no other. */
+export const CONTAINER = 'c'.repeat(64);
+
+/** A process table whose processes do what a test says. */
+export class FakeProcesses implements ProcessTable {
+  readonly signalled: { pid: number; signal: NodeJS.Signals }[] = [];
+  /** How many scans have been begun. */
+  scans = 0;
+  /** Called when a scan has read the last process, before anything that it has seen is used. */
+  afterScan: () => void = () => undefined;
+  readonly #processes = new Map<number, FakeProcess>();
+  #lastOfScan: number | undefined;
+
+  constructor(processes: readonly FakeProcess[]) {
+    for (const process of processes) this.put(process);
+  }
+
+  /** Starts a process, in the place of one that had its pid. */
+  put(process: FakeProcess): void {
+    this.#processes.set(process.pid, process);
+  }
+
+  end(pid: number): void {
+    this.#processes.delete(pid);
+  }
+
+  has(pid: number): boolean {
+    return this.#processes.has(pid);
+  }
+
+  get size(): number {
+    return this.#processes.size;
+  }
+
+  pids(): Promise<readonly number[]> {
+    this.scans += 1;
+    const pids = [...this.#processes.keys()];
+    this.#lastOfScan = pids.at(-1);
+    return Promise.resolve(pids);
+  }
+
+  stat(pid: number): ProcessStat | undefined {
+    const process = this.#processes.get(pid);
+    if (pid === this.#lastOfScan) {
+      this.#lastOfScan = undefined;
+      this.afterScan();
+    }
+    if (process === undefined) return undefined;
+    const { parent = 1, group = process.session, session, startTime = `${pid}00`, exited = false } = process;
+    return { pid, parent, group, session, startTime, exited };
+  }
+
+  isIn(pid: number, containerId: string): boolean {
+    return (this.#processes.get(pid)?.container ?? CONTAINER) === containerId && this.has(pid);
+  }
+
+  kill(pid: number, signal: NodeJS.Signals): void {
+    const process = this.#processes.get(pid);
+    if (process === undefined) throw errorOf('ESRCH');
+    if (process.onSignal === undefined) this.end(pid);
+    else process.onSignal(signal, this);
+    this.signalled.push({ pid, signal });
+  }
+}
+
+/** What a process does to whom it does not belong to. */
+export function forbid(): never {
+  throw errorOf('EPERM');
+}
+
+function errorOf(code: string): Error {
+  return Object.assign(new Error(`kill ${code}`), { code });
+}
