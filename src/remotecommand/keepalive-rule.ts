@@ -52,11 +52,12 @@ export class KeepaliveRule {
     this.#pinged = true;
   }
 
-  /** An answer has come. Answers keep the order of their pings; one that answers none of ours says nothing. */
-  answered(ping: number): void {
-    if (!(ping > this.#lastAnswer && ping <= this.#lastPing)) return;
+  /** An answer has come. Answers keep the order of their pings; false for one that answers none of ours, and says nothing. */
+  answered(ping: number): boolean {
+    if (!(ping > this.#lastAnswer && ping <= this.#lastPing)) return false;
     this.#lastAnswer = ping;
     if (this.#pingBehindOutput !== undefined && ping >= this.#pingBehindOutput) this.#unreadOutput = false;
+    return true;
   }
 
   /** Judges the interval that has passed; the result is that of the ping it began with, where there was one. */

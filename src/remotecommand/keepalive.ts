@@ -27,7 +27,7 @@ export class Keepalive {
   #bytesRead = 0;
   #stopped = false;
   /** Those who wait for the answer to that ping. */
-  readonly #waiting: { ping: number; resolve: (value: undefined) => void }[] = [];
+  #waiting: readonly { readonly ping: number; readonly resolve: (value: undefined) => void }[] = [];
 
   constructor(options: KeepaliveOptions) {
     this.#options = options;
@@ -46,7 +46,7 @@ export class Keepalive {
     this.#stopped = true;
     clearInterval(this.#timer);
     if (this.#silent !== undefined) this.#options.limits.vanishedHosts.forget(this.#silent);
-    for (const { resolve } of this.#waiting.splice(0)) resolve(undefined);
+    this.#release(Infinity);
   }
 
   /** To be called with all that is written for the client's reader: output and status, not answers to its frames. */
@@ -56,8 +56,7 @@ export class Keepalive {
 
   /** The client has answered that ping. A number that is none of ours is ignored. */
   answered(ping: number): void {
-    this.#rule.answered(ping);
-    while ((this.#waiting[0]?.ping ?? Infinity) <= ping) this.#waiting.shift()?.resolve(undefined);
+    if (this.#rule.answered(ping)) this.#release(ping);
   }
 
   /** Resolves when the client has read all that was written before, or `stop` is called. */
@@ -65,7 +64,7 @@ export class Keepalive {
     const { promise, resolve } = Promise.withResolvers<undefined>();
     const ping = this.#rule.nextPing;
     if (this.#stopped || !this.#ping()) resolve(undefined);
-    else this.#waiting.push({ ping, resolve });
+    else this.#waiting = [...this.#waiting, { ping, resolve }];
     return promise;
   }
 
@@ -93,6 +92,12 @@ export class Keepalive {
     const sent = this.#options.sendPing(this.#rule.nextPing);
     if (sent) this.#rule.pingSent();
     return sent;
+  }
+
+  /** Whoever waits for that ping or one before it waits no longer. */
+  #release(upTo: number): void {
+    for (const { ping, resolve } of this.#waiting) if (ping <= upTo) resolve(undefined);
+    this.#waiting = this.#waiting.filter(({ ping }) => ping > upTo);
   }
 
   #vanished(): void {

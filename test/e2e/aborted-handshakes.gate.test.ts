@@ -3,9 +3,8 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { isDeepStrictEqual } from 'node:util';
 import { within } from '../../src/within.ts';
-import type { Insides } from '../support/daemon-insides.ts';
+import { countsOf, quietInsides } from '../support/quiet-insides.ts';
 import { gateSize, times } from '../support/gates.ts';
 import { Random } from '../support/random.ts';
 import { execPath, rawExec, TRANSPORTS, type Transport } from '../support/raw-exec.ts';
@@ -27,7 +26,6 @@ const PATIENCE_MS = 60_000;
 const HEAP_SLACK_BYTES = 2 * 1024 * 1024;
 /** The last sessions end, the Engine answers calls whose clients have left, idle connections to it time out. */
 const QUIET_WITHIN_MS = 120_000;
-const IDLE_CONNECTION_MS = 6_000;
 
 const served = serveWeb({ insides: true, args: ['--log-level', 'debug', '--engine-timeout', '60s'] });
 
@@ -53,14 +51,14 @@ test(`${ROUNDS} clients that leave at random points: the daemon and the Engine a
     if (index % BATCH === 0) await engineIsFree();
     await leaveAtSomePoint(new Random(-index - 1));
   });
-  const before = await quiet();
+  const before = await quietInsides(daemon, { withinMs: QUIET_WITHIN_MS, isFree });
   const seen = new Map<Point, number>();
   await times(ROUNDS, CONCURRENCY, async index => {
     if (index % BATCH === 0) await engineIsFree();
     const point = await leaveAtSomePoint(new Random(index));
     seen.set(point, (seen.get(point) ?? 0) + 1);
   });
-  const after = await quiet(before);
+  const after = await quietInsides(daemon, { withinMs: QUIET_WITHIN_MS, isFree, before });
   context.diagnostic(`left ${POINTS.map(point => `${point}: ${seen.get(point) ?? 0}`).join(', ')}`);
   context.diagnostic(`before ${JSON.stringify(before)}`);
   context.diagnostic(`after  ${JSON.stringify(after)}`);
@@ -203,31 +201,9 @@ async function engineIsFree(): Promise<void> {
   }
 }
 
+const isFree = async (): Promise<boolean> => (await execsLeft()) === 0;
+
 async function execsLeft(): Promise<number> {
   const { ExecIDs } = await served.web.docker.inspect();
   return (ExecIDs as string[] | null)?.length ?? 0;
-}
-
-/** What must be equal. */
-function countsOf({ resources, fds, goneListeners, objects }: Insides): unknown {
-  return { resources, fds, goneListeners, objects };
-}
-
-/**
- * What the daemon holds once nothing is under way. Nobody tells when that is, so it is looked at again and again: until it is as
- * `before`, or, without one, until it has held no less for longer than idle connections to the Engine live.
- */
-async function quiet(before?: Insides): Promise<Insides> {
-  const deadline = Date.now() + QUIET_WITHIN_MS;
-  let least = Infinity;
-  let leastAt = Date.now();
-  for (;;) {
-    const insides = await served.daemon.insides();
-    const held = insides.fds + (insides.objects.EventEmitter ?? 0);
-    if (held < least) [least, leastAt] = [held, Date.now()];
-    const settled = held === least && Date.now() - leastAt > IDLE_CONNECTION_MS;
-    const calm = before === undefined ? settled : isDeepStrictEqual(countsOf(insides), countsOf(before));
-    if ((calm && (await execsLeft()) === 0) || Date.now() > deadline) return insides;
-    await delay(200);
-  }
 }

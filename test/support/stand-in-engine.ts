@@ -26,6 +26,11 @@ export interface StandInExec {
   sendExit(exitCode: number, containerId?: string): void;
 }
 
+/** A call about an exec. */
+export type ExecCall = 'create' | 'start' | 'inspect' | 'resize';
+/** What is answered instead: an HTTP status, half an answer, or nothing at all. */
+export type EngineFault = number | 'cut off' | 'unanswered';
+
 export interface StandInOptions {
   readonly apiVersion?: string;
   /** Plays an exec once it has been started: writes frames on the hijacked connection, ends it, sends events. */
@@ -35,6 +40,8 @@ export interface StandInOptions {
   /** What the answer to a create, or to a start, waits for. */
   readonly holdCreate?: () => Promise<unknown>;
   readonly holdStart?: () => Promise<unknown>;
+  /** Chooses what goes wrong with a call, by the command that was, or is to be, created. */
+  readonly fault?: (call: ExecCall, command: readonly string[]) => EngineFault | undefined;
   /** Answers the start without an upgrade, as a proxy in front of the socket does. */
   readonly withoutUpgrade?: boolean;
   /** Undefined: the Engine does not know the exec (any more). */
@@ -112,6 +119,11 @@ export class StandInEngine {
       return;
     }
     await holdStart?.();
+    const fault = this.#options.fault?.('start', exec.command);
+    if (fault !== undefined) {
+      if (fault !== 'unanswered') socket.end(faultyAnswer(fault));
+      return;
+    }
     socket.write('HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n');
     play(socket, exec);
   }
@@ -122,6 +134,11 @@ export class StandInEngine {
       request.method === 'POST' && request.headers['content-length'] !== undefined ? await json(request) : undefined;
     const { apiVersion = '1.41', inspect = () => ({ Running: false, ExitCode: 0, Pid: 1 }) } = this.#options;
     if (!path.startsWith('/events')) this.calls.push({ path: request.url ?? '', body });
+    const fault = this.#faultOf(path, body);
+    if (fault !== undefined) {
+      if (fault !== 'unanswered') request.socket.end(faultyAnswer(fault));
+      return;
+    }
     const send = (value: unknown, status = 200): void =>
       void response.writeHead(status, { 'Content-Type': 'application/json' }).end(JSON.stringify(value));
     if (path.startsWith('/version')) send({ Version: 'stand-in', ApiVersion: apiVersion, MinAPIVersion: '1.12' });
@@ -146,6 +163,16 @@ export class StandInEngine {
     }
   }
 
+  #faultOf(path: string, body: unknown): EngineFault | undefined {
+    const { fault } = this.#options;
+    if (fault === undefined) return undefined;
+    if (path === `/containers/${CONTAINER_ID}/exec`) return fault('create', (body as { Cmd: readonly string[] }).Cmd);
+    const exec = this.#execIn(path);
+    if (exec === undefined) return undefined;
+    if (path.includes('/resize')) return fault('resize', exec.command);
+    return path.endsWith('/json') ? fault('inspect', exec.command) : undefined;
+  }
+
   #create(body: unknown): string {
     const created = body as StandInExec['created'] & { readonly Cmd: readonly string[] };
     this.#created += 1;
@@ -163,6 +190,12 @@ export class StandInEngine {
     const [, id = ''] = /\/exec\/(\w+)\//.exec(path) ?? [];
     return this.#execs.get(id);
   }
+}
+
+function faultyAnswer(fault: number | 'cut off'): string {
+  const body = '{"message":"a fault"}';
+  const [status, length] = fault === 'cut off' ? [200, body.length + 1] : [fault, body.length];
+  return `HTTP/1.1 ${status} Fault\r\nContent-Type: application/json\r\nContent-Length: ${length}\r\n\r\n${body}`;
 }
 
 /** One frame of a multiplexed stream. */
