@@ -1,4 +1,5 @@
 import { isLoopback, isOpen, usesTls } from './config/access-settings.ts';
+import { bindFailure } from './config/bind-address.ts';
 import type { Settings } from './config/schema.ts';
 import { orSettingsError } from './config/settings-error.ts';
 import { openAccess, reportReload, type Access } from './daemon-access.ts';
@@ -12,6 +13,7 @@ import { TailBudget } from './docker/tail-budget.ts';
 import { ExecletError } from './errors.ts';
 import { HandlerRegistry } from './exec/handler-registry.ts';
 import { SessionLog } from './exec/session-log.ts';
+import type { SetupPhase } from './exec/session.ts';
 import { SessionTable } from './exec/session-table.ts';
 import { DEFAULT_CERT_DIR } from './files/cert-dir.ts';
 import { createKubeApi } from './kubeapi/router.ts';
@@ -19,8 +21,10 @@ import type { Logger } from './log.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { VanishedHosts } from './remotecommand/vanished-hosts.ts';
 import { WebSocketAcceptor } from './remotecommand/websocket.ts';
+import { expose, type Exposition } from './server/exposition.ts';
 import { Heartbeat } from './server/health.ts';
 import { Refusals } from './server/refusals.ts';
+import { listenForMetrics, type MetricsListener, type MetricsListenerOptions } from './server/metrics-listener.ts';
 import { createRoutes } from './server/routes.ts';
 import { listen } from './server/server.ts';
 import { TlsCredentials } from './server/tls.ts';
@@ -71,11 +75,15 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
     tls.setClientAuthorities(access.clientAuthorities()); // what has changed meanwhile
   }
   const sessionLog = await openSessionLog({ settings, metrics, log });
-  const engine = new Engine({ endpoint: settings.dockerEndpoint, timeoutMs: settings.engineTimeoutMs });
+  const engine = new Engine({
+    endpoint: settings.dockerEndpoint,
+    timeoutMs: settings.engineTimeoutMs,
+    onAnswer: (operation, seconds) => metrics.engineRequests[operation].observe(seconds),
+  });
   const exits = new ExecExits();
   const tails = new TailBudget(TAIL_LIMITS);
   const registry = new HandlerRegistry();
-  const reaper = settings.onDisconnect === 'terminate' ? openReaper({ engine, settings, log }) : undefined;
+  const reaper = settings.onDisconnect === 'terminate' ? openReaper({ engine, settings, metrics, log }) : undefined;
   const watch = new ContainerWatch({
     engine,
     registry,
@@ -89,9 +97,11 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
         highWaterMarkBytes: HIGH_WATER_MARK_BYTES,
         tails,
         drain: { quietMs: settings.outputDrainQuietMs, limitMs: settings.outputDrainLimitMs },
+        heldBack: metrics.heldBack,
         reaper,
         log,
       }),
+    onRestart: () => metrics.eventStreamRestarts.inc(),
     log,
   });
 
@@ -112,10 +122,14 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
     rejected: (stage, code) => metrics.rejected.inc({ stage, code }),
   });
   const { streamingConnectionIdleTimeoutMs: idleTimeoutMs, maxSessionDurationMs: maxDurationMs } = settings;
+  const onPhase = (phase: SetupPhase, ms: number): void => metrics.sessionSetup[phase].observe(ms / 1_000);
   const sessions = new SessionTable({
     admission: settings,
     limits: { idleTimeoutMs, maxDurationMs },
-    onPhase: () => undefined,
+    onPhase,
+    onEnded: ({ fields, outcome, exitSource }) => {
+      if (outcome !== undefined) metrics.sessionEnded({ ...fields, ...outcome, exitSource });
+    },
   });
   const exec = new ExecService({
     access: access.control,
@@ -128,19 +142,27 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
       deliveryTimeoutMs: idleTimeoutMs,
       closeTimeoutMs: CLOSE_TIMEOUT_MS,
       keepaliveIntervalMs: settings.keepaliveIntervalMs,
-      onKeepalive: () => undefined,
+      onKeepalive: result => metrics.keepalive[result].inc(),
       vanishedHosts: new VanishedHosts({ intervalMs: settings.keepaliveIntervalMs }),
     },
     checkServing,
+    onPhase,
     refusals,
     sessionLog,
     log,
   });
+  const scrape = (accept: string | undefined): Promise<Exposition> => {
+    metrics.engineUp.set(watch.inSync ? 1 : 0);
+    metrics.setHandlers(registry.list());
+    metrics.setLive([...sessions.live].map(({ fields }) => fields));
+    Object.assign(metrics.relayedBytes, sessions.relayedBytes());
+    return expose(metrics.registry, accept);
+  };
   const routes = createRoutes({
     access: access.control,
     exec,
     refusals,
-    scrape: async () => ({ contentType: metrics.registry.contentType, text: await metrics.registry.metrics() }),
+    scrape,
     kubeApi: createKubeApi({ registry, nodeName: settings.nodeName, checkServing }),
     sessions,
     health: {
@@ -163,6 +185,10 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
     routes,
     exec,
     refusals,
+  });
+  const metricsListener = await openMetricsListener({ settings, scrape, log }).catch((cause: unknown) => {
+    server.close();
+    throw cause;
   });
   if (isOpen(settings)) {
     log.warn(
@@ -193,17 +219,18 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
       tls?.close();
       access.close();
       await sessionLog?.close();
+      metricsListener?.close(); // last, so that the end of the sessions can be seen
     },
   };
 }
 
-function openReaper({ engine, settings, log }: { engine: Engine; settings: Settings; log: Logger }): ProcessReaper {
+function openReaper({ engine, settings, metrics, log }: PartOptions & { engine: Engine }): ProcessReaper {
   return new ProcessReaper({
     engine,
     processes: HOST_PROCESSES,
     gracePeriodMs: settings.killGracePeriodMs,
-    onKilled: signal => log.debug('process signalled', { signal }),
-    onLeft: cause => log.debug('process left', { cause }),
+    onKilled: signal => metrics.processesKilled[signal].inc(),
+    onLeft: cause => metrics.processesLeft[cause].inc(),
     log,
   });
 }
@@ -245,6 +272,24 @@ async function openTls({ settings, access, metrics, log }: PartOptions & { acces
     );
   }
   return tls;
+}
+
+async function openMetricsListener({
+  settings: { metricsBindAddress: address },
+  scrape,
+  log,
+}: Pick<PartOptions, 'settings' | 'log'> & Pick<MetricsListenerOptions, 'scrape'>): Promise<
+  MetricsListener | undefined
+> {
+  if (address === undefined) return undefined;
+  try {
+    const listener = await listenForMetrics({ ...address, scrape });
+    log.info('serving metrics', { address: listener.address, port: listener.port });
+    return listener;
+  } catch (cause) {
+    const flag = '--metrics-bind-address';
+    throw new Error(bindFailure(cause, address, { host: flag, port: flag }), { cause });
+  }
 }
 
 async function openSessionLog({ settings, metrics, log }: PartOptions): Promise<SessionLog | undefined> {

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import { bindFailure } from '../config/bind-address.ts';
 import { loadSettings } from '../config/load.ts';
 import type { Settings } from '../config/schema.ts';
 import { SettingsError } from '../config/settings-error.ts';
@@ -36,23 +37,8 @@ async function start(settings: Settings, log: Logger): Promise<Daemon> {
     return await startDaemon({ settings, log });
   } catch (cause) {
     if (cause instanceof SettingsError) throw cause;
-    throw new Error(startFailure(cause, settings), { cause });
-  }
-}
-
-/** Why the daemon could not start and what to do about it, in one line. */
-export function startFailure(cause: unknown, { address, port }: Settings): string {
-  const { code, message } =
-    cause instanceof Error ? (cause as NodeJS.ErrnoException) : { code: '', message: String(cause) };
-  switch (code) {
-    case 'EADDRINUSE':
-      return `port ${port} on ${address} is in use: stop what listens there, or choose another port with --port`;
-    case 'EACCES':
-      return `port ${port} on ${address} is not allowed to this user: choose one above 1023 with --port`;
-    case 'EADDRNOTAVAIL':
-      return `the address ${address} is not one of this host's: choose another with --address`;
-    default:
-      return message;
+    const bound = { host: settings.address, port: settings.port };
+    throw new Error(bindFailure(cause, bound, { host: '--address', port: '--port' }), { cause });
   }
 }
 

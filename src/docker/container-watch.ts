@@ -24,6 +24,8 @@ export interface ContainerWatchOptions {
   readonly exits: ExecExits;
   readonly schemes: readonly NamingScheme[];
   readonly handlerFor: (containerId: string) => ExecHandler;
+  /** The event stream is up again after it had been interrupted. */
+  readonly onRestart: () => void;
   readonly log: Logger;
 }
 
@@ -55,6 +57,7 @@ export class ContainerWatch {
   #started = false;
   #engineAnswers = false;
   #inSync = false;
+  #wasUp = false;
   #lost = false;
   #waitMs = RECONNECT_FIRST_MS;
 
@@ -110,10 +113,12 @@ export class ContainerWatch {
 
   /** One life of the event stream. Rejects when it ends, since the Engine never ends it by itself. */
   async #follow(): Promise<void> {
-    const { engine } = this.#options;
+    const { engine, onRestart } = this.#options;
     const { signal } = this.#stop;
     await engine.negotiate();
     const events = await engine.events(signal);
+    if (this.#wasUp) onRestart();
+    this.#wasUp = true;
     this.#engineAnswers = true;
     const over = new AbortController();
     const close = (): void => void events.destroy();

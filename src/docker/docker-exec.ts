@@ -5,6 +5,7 @@ import { SessionEnded, type EndReason } from '../exec/end-reason.ts';
 import type { ExecHandler, ExecSpec, ExitStatus, SessionLife } from '../exec/handler.ts';
 import { ExecletError } from '../errors.ts';
 import type { Logger } from '../log.ts';
+import type { HeldTime } from '../metrics.ts';
 import type { Engine, ExecState } from './engine.ts';
 import type { ExecExits, ExpectedExit } from './exec-exits.ts';
 import { ExitWatch } from './exit-watch.ts';
@@ -41,6 +42,7 @@ export interface DockerExecOptions {
   readonly highWaterMarkBytes: number;
   readonly tails: TailBudget;
   readonly drain: DrainLimits;
+  readonly heldBack: Readonly<Record<'input' | 'output', HeldTime>>;
   /** Ends commands whose session has ended before them; without one they run on. */
   readonly reaper: ProcessReaper | undefined;
   readonly log: Logger;
@@ -97,7 +99,7 @@ export class DockerExecHandler implements ExecHandler {
   }
 
   async #run(exec: CreatedExec): Promise<ExitStatus> {
-    const { engine, containerId, highWaterMarkBytes, tails, drain, log } = this.#options;
+    const { engine, containerId, highWaterMarkBytes, tails, drain, heldBack, log } = this.#options;
     const { id, spec, streams, sizes, exit, life } = exec;
     const { signal } = life;
     const { tty } = spec;
@@ -131,6 +133,7 @@ export class DockerExecHandler implements ExecHandler {
       watch,
       tail: tails.open(),
       drain,
+      held: { input: heldBack.input.open(), output: heldBack.output.open() },
       signal,
     });
     void exit.exitCode.then(() => relay.commandExited());

@@ -4,6 +4,7 @@ import type { Readable } from 'node:stream';
 import Docker from 'dockerode';
 import { ExecletError } from '../errors.ts';
 import type { TerminalSize } from '../exec/connection.ts';
+import type { EngineOperation } from '../metrics.ts';
 import { keepReadingAfterBrokenPipe } from './broken-pipe.ts';
 
 /** The newest API we were written against; an older Engine is spoken to in its own newest. */
@@ -51,6 +52,14 @@ export interface ExecState {
   readonly pid: number;
 }
 
+export interface EngineOptions {
+  readonly endpoint: EngineEndpoint;
+  /** For each answer. */
+  readonly timeoutMs: number;
+  /** Told how long each answer took, or the failure to get one; of a stream, how long it took to begin. */
+  readonly onAnswer?: (operation: EngineOperation, seconds: number) => void;
+}
+
 /** The Engine's answer to `top`, which the published types leave open. */
 interface ContainerTop {
   readonly Titles: readonly string[];
@@ -66,13 +75,15 @@ interface ContainerTop {
 export class Engine {
   readonly endpoint: EngineEndpoint;
   readonly #timeoutMs: number;
+  readonly #onAnswer: EngineOptions['onAnswer'];
   #calls: Docker;
   #streams: Docker;
   #apiVersion = '';
 
-  constructor({ endpoint, timeoutMs }: { endpoint: EngineEndpoint; timeoutMs: number }) {
+  constructor({ endpoint, timeoutMs, onAnswer }: EngineOptions) {
     this.endpoint = endpoint;
     this.#timeoutMs = timeoutMs;
+    this.#onAnswer = onAnswer;
     [this.#calls, this.#streams] = this.#clients();
   }
 
@@ -83,18 +94,24 @@ export class Engine {
 
   /** Asks the Engine for its version and speaks no newer API than it does. Call it again when the Engine may be another. */
   async negotiate(): Promise<void> {
-    const { ApiVersion } = await this.#call(new Docker(this.#options({ timeout: this.#timeoutMs })).version());
+    const { ApiVersion } = await this.#call(
+      'version',
+      new Docker(this.#options({ timeout: this.#timeoutMs })).version(),
+    );
     this.#apiVersion = isAtLeast(NEWEST_API_VERSION, ApiVersion) ? ApiVersion : NEWEST_API_VERSION;
     [this.#calls, this.#streams] = this.#clients();
   }
 
   async ping(): Promise<void> {
-    await this.#call(this.#calls.ping());
+    await this.#call('ping', this.#calls.ping());
   }
 
   /** Every container, running or not; only one where an id is given. */
   async listContainers(id?: string): Promise<Docker.ContainerInfo[]> {
-    return this.#call(this.#calls.listContainers({ all: true, ...(id !== undefined && { filters: { id: [id] } }) }));
+    return this.#call(
+      'list',
+      this.#calls.listContainers({ all: true, ...(id !== undefined && { filters: { id: [id] } }) }),
+    );
   }
 
   /** The pid of the container's main process, in the Engine's own pid namespace; 0 where it does not run. */
@@ -106,6 +123,7 @@ export class Engine {
   /** The stream of container events as JSON lines; it ends only by failure, or when it is destroyed. */
   async events(signal: AbortSignal): Promise<Readable> {
     const events = await this.#call(
+      'events',
       this.#deadline(signal, abortSignal => this.#streams.getEvents({ filters: EVENT_FILTERS, abortSignal })),
     );
     // dockerode declares the bare interface; what it hands over is this.
@@ -122,6 +140,7 @@ export class Engine {
    */
   async createExec({ containerId, command, tty, stdin, env }: ExecToCreate): Promise<string> {
     const exec = await this.#call(
+      'create',
       this.#calls.getContainer(containerId).exec({
         Cmd: [...command],
         ...(env.length > 0 && { Env: [...env] }),
@@ -140,6 +159,7 @@ export class Engine {
   async startExec(id: string, { tty, size }: { tty: boolean; size: TerminalSize | undefined }): Promise<Socket> {
     const consoleSize = size !== undefined && isAtLeast(this.#apiVersion, CONSOLE_SIZE_SINCE);
     const stream = await this.#call(
+      'start',
       this.#deadline(undefined, abortSignal =>
         this.#streams.getExec(id).start({
           hijack: true,
@@ -166,18 +186,21 @@ export class Engine {
   }
 
   async resizeExec(id: string, { width, height }: TerminalSize, signal: AbortSignal): Promise<void> {
-    await this.#call(this.#calls.getExec(id).resize({ w: width, h: height, abortSignal: signal }));
+    await this.#call('resize', this.#calls.getExec(id).resize({ w: width, h: height, abortSignal: signal }));
   }
 
   async inspectExec(id: string, signal: AbortSignal): Promise<ExecState> {
-    const { Running, ExitCode, Pid } = await this.#call(this.#calls.getExec(id).inspect({ abortSignal: signal }));
+    const { Running, ExitCode, Pid } = await this.#call(
+      'inspect',
+      this.#calls.getExec(id).inspect({ abortSignal: signal }),
+    );
     return { running: Running, exitCode: ExitCode, pid: Pid };
   }
 
   /** The pids of the container's processes, in the Engine's own pid namespace. The Engine asks `ps`, which must be there. */
   async listPids(containerId: string, signal: AbortSignal): Promise<number[]> {
     const answer = this.#calls.getContainer(containerId).top({ abortSignal: signal }) as Promise<ContainerTop>;
-    const { Titles, Processes } = await this.#call(answer);
+    const { Titles, Processes } = await this.#call('top', answer);
     const column = Titles.indexOf('PID');
     if (column < 0)
       throw new ExecletError('Internal', `the Engine's list of processes has no PID: ${Titles.join(' ')}`);
@@ -200,7 +223,8 @@ export class Engine {
   }
 
   /** docker-modem never settles an answer whose body is cut off, so each has a deadline here too, behind the client's own. */
-  async #call<T>(answer: Promise<T>): Promise<T> {
+  async #call<T>(operation: EngineOperation, answer: Promise<T>): Promise<T> {
+    const askedAt = performance.now();
     const { promise: late, reject } = Promise.withResolvers<never>();
     const deadlineMs = this.#timeoutMs + CUT_OFF_ANSWER_MS;
     const timer = setTimeout(() => reject(new Error(`no whole answer within ${deadlineMs} ms`)), deadlineMs);
@@ -210,6 +234,7 @@ export class Engine {
       throw this.#translate(cause);
     } finally {
       clearTimeout(timer);
+      this.#onAnswer?.(operation, (performance.now() - askedAt) / 1_000);
     }
   }
 

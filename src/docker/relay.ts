@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { ExecStreams, OutputSink } from '../exec/connection.ts';
 import { SessionEnded } from '../exec/end-reason.ts';
+import type { Hold } from '../metrics.ts';
 import { isBrokenPipe } from './broken-pipe.ts';
 import type { ExitWatch } from './exit-watch.ts';
 import { StdcopyDemultiplexer } from './stdcopy.ts';
@@ -37,6 +38,8 @@ export interface RelayOptions {
   readonly watch: Pick<ExitWatch, 'prepare' | 'hold' | 'caughtUp' | 'unseenMs'>;
   readonly tail: Tail;
   readonly drain: DrainLimits;
+  /** Told while input waits for the command, and output for the client. */
+  readonly held: Readonly<Record<'input' | 'output', Hold>>;
   readonly signal: AbortSignal;
 }
 
@@ -71,7 +74,7 @@ export class Relay {
    * discarded, and the Engine's socket is the caller's to destroy; what it still sends is dropped.
    */
   async run(): Promise<void> {
-    const { engine, signal, streams, tail, watch, resetKeepsOutput } = this.#options;
+    const { engine, signal, streams, tail, watch, held, resetKeepsOutput } = this.#options;
     const { resolve, reject } = this.#ended;
     const abort = (): void => reject(signal.reason);
     const broken = (cause: Error): void => reject(new SessionEnded('engine_gone', cause.message, { cause }));
@@ -87,6 +90,7 @@ export class Relay {
     streams.onDrain(() => {
       tail.release();
       watch.caughtUp();
+      held.output.end();
       engine.resume();
     });
     signal.addEventListener('abort', abort, { once: true });
@@ -102,6 +106,8 @@ export class Relay {
       this.#over = true;
       clearTimeout(this.#drainTimer);
       signal.removeEventListener('abort', abort);
+      held.input.end();
+      held.output.end();
       streams.stdin?.discard();
     }
   }
@@ -119,20 +125,21 @@ export class Relay {
   /** Whoever learns that the command has exited says so, in any order and more than once; after the output's end it means nothing. */
   commandExited(): void {
     if (this.#over || this.#exitedAt !== undefined) return;
-    const { engine, watch } = this.#options;
+    const { engine, watch, held } = this.#options;
     const { unseenMs } = watch;
     if (unseenMs >= ENGINE_KEEPS_TAIL_MS) {
       this.#lose(`the client was slow, and the command's exit was seen up to ${Math.round(unseenMs)} ms late`);
       return;
     }
     this.#exitedAt = this.#lastOutputAt = performance.now();
+    held.output.end(); // from here on it is taken into memory
     engine.resume();
     this.#awaitEnd(this.#options.drain.quietMs);
   }
 
   #take(chunk: Buffer): void {
     if (this.#over) return;
-    const { engine, watch, tail } = this.#options;
+    const { engine, watch, tail, held } = this.#options;
     let wantsMore: boolean;
     try {
       wantsMore = this.#output.push(chunk);
@@ -152,6 +159,7 @@ export class Relay {
     } else if (!wantsMore) {
       engine.pause();
       watch.hold();
+      held.output.begin();
     }
   }
 
@@ -205,16 +213,22 @@ function openOutput({ tty, stdout, streams: { stderr } }: RelayOptions): Output 
   };
 }
 
-function openInput({ engine, tty, streams: { stdin }, highWaterMarkBytes }: RelayOptions): void {
+function openInput({ engine, tty, streams: { stdin }, highWaterMarkBytes, held }: RelayOptions): void {
   if (stdin === undefined) return;
   let waiting = 0;
-  engine.on('drain', () => stdin.resume());
+  engine.on('drain', () => {
+    held.input.end();
+    stdin.resume();
+  });
   stdin.consume({
     data: chunk => {
       waiting += 1;
       engine.write(chunk, () => (waiting -= 1));
       // The socket promises 'drain' only past its own mark.
-      return engine.writableLength + waiting * WRITE_COST_BYTES < highWaterMarkBytes || !engine.writableNeedDrain;
+      const takesMore =
+        engine.writableLength + waiting * WRITE_COST_BYTES < highWaterMarkBytes || !engine.writableNeedDrain;
+      if (!takesMore) held.input.begin();
+      return takesMore;
     },
     // On a terminal a half-close would make the Engine end the output while the command lives on; nobody at a terminal ends
     // their input this way, they type ^D.

@@ -3,6 +3,7 @@ import { humanDuration } from '../human-duration.ts';
 import { within } from '../within.ts';
 import { SessionEnded } from './end-reason.ts';
 import type { RegisteredContainer } from './handler-registry.ts';
+import type { RelayedBytes } from './relayed-bytes.ts';
 import { Session, type SessionLimits, type SetupPhase } from './session.ts';
 import type { SessionFields } from './session-record.ts';
 import { viewOf, type SessionView } from './session-view.ts';
@@ -23,6 +24,8 @@ export interface SessionTableOptions {
   readonly admission: AdmissionLimits;
   readonly limits: SessionLimits;
   readonly onPhase: (phase: SetupPhase, ms: number) => void;
+  /** Nothing is left of a session; one that was refused after all never was. */
+  readonly onEnded: (session: Session) => void;
 }
 
 /** What may still begin in a container at a time. */
@@ -40,6 +43,8 @@ export class SessionTable {
   readonly #ended: SessionView[] = [];
   /** By the signal of the container's end, which is the container's own for as long as it runs. */
   readonly #allowances = new WeakMap<AbortSignal, Allowance>();
+  /** Of those that are over. */
+  readonly #relayedBytes = { input: 0, output: 0 };
   #draining = false;
   #empty = Promise.withResolvers<undefined>();
 
@@ -55,6 +60,13 @@ export class SessionTable {
   /** Those that are not over, the oldest first. */
   get live(): Iterable<Session> {
     return this.#live.values();
+  }
+
+  /** What all sessions have relayed so far, those that are over too. */
+  relayedBytes(): { input: number; output: number } {
+    const sum = { ...this.#relayedBytes };
+    for (const { bytes } of this.#live.values()) addBytes(sum, bytes);
+    return sum;
   }
 
   /**
@@ -162,6 +174,8 @@ export class SessionTable {
   #forget(session: Session): void {
     this.#live.delete(session.id);
     if (session.outcome !== undefined) {
+      addBytes(this.#relayedBytes, session.bytes);
+      this.#options.onEnded(session);
       this.#ended.push(viewOf(session));
       if (this.#ended.length > MAX_REMEMBERED) this.#ended.shift();
     }
@@ -169,6 +183,11 @@ export class SessionTable {
     this.#empty.resolve(undefined);
     this.#empty = Promise.withResolvers();
   }
+}
+
+function addBytes(sum: { input: number; output: number }, { stdin, stdout, stderr }: RelayedBytes): void {
+  sum.input += stdin;
+  sum.output += stdout + stderr;
 }
 
 function tooMany(what: string, flag: string): ExecletError {

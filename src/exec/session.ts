@@ -2,7 +2,7 @@ import { ExecletError } from '../errors.ts';
 import { humanDuration } from '../human-duration.ts';
 import type { ExecOutcome, RemoteCommandConnection } from './connection.ts';
 import { SessionEnded, type EndReason } from './end-reason.ts';
-import type { ExecSpec, SessionLife } from './handler.ts';
+import type { ExecSpec, ExitStatus, SessionLife } from './handler.ts';
 import type { RegisteredContainer } from './handler-registry.ts';
 import { RelayedBytes } from './relayed-bytes.ts';
 import { SessionClock } from './session-clock.ts';
@@ -22,6 +22,12 @@ export type SessionState = 'admitted' | 'accepted' | 'created' | 'started' | 'dr
 /** What the setting up of a session takes its time for; the first two are over before there is a session. */
 export const SETUP_PHASES = ['authenticate', 'authorize', 'accept', 'create', 'start', 'first_byte'] as const;
 export type SetupPhase = (typeof SETUP_PHASES)[number];
+
+/** Where an exit code was learned; `unknown` where the Engine did not tell a client that waited for it. */
+export type ExitSource = ExitStatus['source'] | 'unknown';
+
+/** The command had ended, as far as anybody can tell, and its status is lost. */
+const WITHOUT_STATUS: readonly EndReason[] = ['engine_gone', 'output_lost'];
 
 /** Times in milliseconds. */
 export interface SessionLimits {
@@ -69,6 +75,7 @@ export class Session implements SessionLife {
   /** Where a person sits at a terminal. */
   #terminal: { write(chunk: Buffer): unknown } | undefined;
   #end: SessionEndFields | undefined;
+  #exitSource: ExitSource | undefined;
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -91,6 +98,11 @@ export class Session implements SessionLife {
   /** How it ended, once that is known. */
   get outcome(): SessionEndFields | undefined {
     return this.#end;
+  }
+
+  /** Undefined where the command was never started, or was not waited for to its end. */
+  get exitSource(): ExitSource | undefined {
+    return this.#exitSource;
   }
 
   /** Resolves when the client has been told of the end and its connection is closed. */
@@ -155,8 +167,9 @@ export class Session implements SessionLife {
 
     let outcome: ExecOutcome;
     try {
-      const { exitCode } = await container.handler.exec(spec, this.bytes.counting(connection.streams), this);
+      const { exitCode, source } = await container.handler.exec(spec, this.bytes.counting(connection.streams), this);
       outcome = { kind: 'exited', exitCode };
+      this.#exitSource = source;
     } catch (cause) {
       outcome = failure(cause);
     }
@@ -164,6 +177,9 @@ export class Session implements SessionLife {
     if (looksLikeContainerEnd(outcome) && (await goneWithin(CONTAINER_END_MS, gone))) outcome = failure(gone.reason);
     // The container lives on without us, perhaps for months: nothing of this session may stay on its signal.
     gone.removeEventListener('abort', containerGone);
+    if (outcome.kind === 'failed') {
+      this.#exitSource = this.state === 'started' && WITHOUT_STATUS.includes(outcome.reason) ? 'unknown' : undefined;
+    }
     this.#state = 'draining';
     this.#end =
       outcome.kind === 'exited'

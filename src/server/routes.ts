@@ -4,6 +4,7 @@ import type { SessionTable } from '../exec/session-table.ts';
 import type { AccessControl } from './access-control.ts';
 import { formOf, notFound, sendError } from './error-response.ts';
 import { isExecPath } from './exec-request.ts';
+import type { Exposition } from './exposition.ts';
 import { healthRoutes, type HealthChecks } from './health.ts';
 import { Attempt } from './attempt.ts';
 import type { Refusals } from './refusals.ts';
@@ -14,8 +15,8 @@ export interface RoutesOptions {
   readonly access: Pick<AccessControl, 'check'>;
   readonly exec: Pick<ExecService, 'admit'>;
   readonly kubeApi: RequestHandler;
-  /** What `/metrics` answers. */
-  readonly scrape: () => Promise<{ readonly contentType: string; readonly text: string }>;
+  /** What `/metrics` answers to a scraper with that `Accept` header. */
+  readonly scrape: (accept: string | undefined) => Promise<Exposition>;
   readonly sessions: Pick<SessionTable, 'list' | 'find' | 'end'>;
   readonly health: HealthChecks;
   readonly refusals: Pick<Refusals, 'record'>;
@@ -33,8 +34,8 @@ export function createRoutes(options: RoutesOptions): Express {
   // Open to probes. All that stands behind the gate was decided by it.
   app.use(healthRoutes(health));
   app.use(gate({ access, exec, refusals }));
-  app.get('/metrics', async (_request, response) => {
-    const { contentType, text } = await scrape();
+  app.get('/metrics', async (request, response) => {
+    const { contentType, text } = await scrape(request.headers.accept);
     response.set('Content-Type', contentType).end(text);
   });
   app.use(sessionRoutes(sessions));

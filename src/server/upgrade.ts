@@ -32,6 +32,8 @@ export interface ExecServiceOptions {
   readonly limits: ConnectionLimits;
   /** Throws an ExecletError while nothing new may start: the Engine is away, or the daemon is stopping. */
   readonly checkServing: () => void;
+  /** An exec has passed authentication or authorization, and was held up by it for so long. */
+  readonly onPhase: (phase: 'authenticate' | 'authorize', ms: number) => void;
   readonly refusals: Refusals;
   readonly sessionLog: SessionLog | undefined;
   readonly log: Logger;
@@ -77,9 +79,11 @@ export class ExecService {
    * @throws {ExecletError} for the first that fails
    */
   async admit(attempt: Attempt): Promise<AdmittedExec> {
-    const { access, registry, sessionLog, checkServing } = this.#options;
+    const { access, registry, sessionLog, checkServing, onPhase } = this.#options;
     const { incoming, pathname } = attempt;
+    let beganAt = performance.now();
     const { caller, action } = await access.check(attempt);
+    if (action.kind === 'exec') onPhase('authenticate', performance.now() - beganAt);
     attempt.stage = 'request';
     const why = notServed(pathname);
     if (why !== undefined) throw new ExecletError('NotImplemented', why);
@@ -95,7 +99,9 @@ export class ExecService {
     // The container that was authorised is the one that is taken, also where its pod gets a second one meanwhile.
     const container = request.container ?? registry.onlyContainer(namespace, pod);
     const named = container === undefined ? {} : { container };
+    beganAt = performance.now();
     await access.authorize(caller, { kind: 'exec', namespace, pod, ...named, command });
+    onPhase('authorize', performance.now() - beganAt);
     attempt.stage = 'record';
     sessionLog?.checkWritable();
     attempt.stage = 'resolve';

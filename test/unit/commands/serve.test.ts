@@ -7,8 +7,6 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { test, type TestContext } from 'node:test';
-import { startFailure } from '../../../src/commands/serve.ts';
-import { loadSettings } from '../../../src/config/load.ts';
 import { CHECKOUT } from '../../support/checkout.ts';
 import { execlet, preloading } from './execlet.ts';
 
@@ -118,17 +116,12 @@ test('a port in use is one line that names the port and its flag, and exit code 
   context.after(() => taken.close());
   await once(taken, 'listening');
   const { port } = taken.address() as AddressInfo;
-  assert.deepEqual(await execlet(['serve', '--port', String(port)]), {
+  const failure = (flag: string) => ({
     exitCode: 1,
     stdout: '',
-    stderr: `execlet: port ${port} on 127.0.0.1 is in use: stop what listens there, or choose another port with --port\n`,
+    stderr: `execlet: port ${port} on 127.0.0.1 is in use: stop what listens there, or choose another port with ${flag}\n`,
   });
-});
-
-test('other failures to listen name the flag that helps', () => {
-  const settings = loadSettings({ flags: { port: '80' }, env: {}, readFile: () => '' });
-  const failure = (code: string): string => startFailure(Object.assign(new Error('listen failed'), { code }), settings);
-  assert.match(failure('EACCES'), /^port 80 on 127\.0\.0\.1 is not allowed .* --port$/);
-  assert.match(failure('EADDRNOTAVAIL'), /^the address 127\.0\.0\.1 is not one of this host's.* --address$/);
-  assert.equal(failure('EMFILE'), 'listen failed');
+  assert.deepEqual(await execlet(['serve', '--port', String(port)]), failure('--port'));
+  const forMetrics = ['--metrics-bind-address', `127.0.0.1:${port}`];
+  assert.deepEqual(await execlet(['serve', '--port', '0', ...forMetrics]), failure('--metrics-bind-address'));
 });

@@ -21,6 +21,7 @@ function tableOf(limits: Partial<AdmissionLimits> = {}): SessionTable {
     },
     limits: { idleTimeoutMs: HOUR_MS, maxDurationMs: undefined },
     onPhase: () => undefined,
+    onEnded: () => undefined,
   });
 }
 

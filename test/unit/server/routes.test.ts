@@ -64,7 +64,7 @@ const app: Express = createRoutes({
     nodeName: 'node',
     checkServing: () => undefined,
   }),
-  scrape: () => Promise.resolve({ contentType: 'text/plain', text: 'metrics' }),
+  scrape: accept => Promise.resolve({ contentType: accept ?? 'text/plain', text: 'metrics' }),
   sessions: {
     list: () => [],
     find: () => undefined,
