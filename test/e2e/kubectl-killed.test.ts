@@ -4,7 +4,7 @@ import { after, describe, test } from 'node:test';
 import { kubernetesLabels } from '../support/containers.ts';
 import { Echo } from '../support/held-exec.ts';
 import type { Kubectl } from '../support/kubectl.ts';
-import { LEFT_BEHIND, newMark, SETSID, untilMarked } from '../support/left-behind.ts';
+import { LEFT_BEHIND, newMark, SETSID, untilAsleep, untilMarked } from '../support/left-behind.ts';
 import { oneKubectlPerTransport } from '../support/one-kubectl-per-transport.ts';
 import { killProcesses, listProcesses } from '../support/processes.ts';
 import { Terminal } from '../support/pty.ts';
@@ -32,7 +32,7 @@ const served = serveWeb({
 for (const { kubectl, transport } of await oneKubectlPerTransport()) {
   describe(`${kubectl.name} over ${transport} is killed`, () => {
     for (const pod of PODS) {
-      for (const { what, command, processes } of [...LEFT_BEHIND, SETSID]) {
+      for (const { what, command, sleeps } of [...LEFT_BEHIND, SETSID]) {
         const stays = command === SETSID.command ? SETSID.stays : 0;
         const outcome = stays === 0 ? 'nothing of it is left' : 'what is left of it is counted';
         for (const tty of [false, true]) {
@@ -42,7 +42,7 @@ for (const { kubectl, transport } of await oneKubectlPerTransport()) {
             const mark = newMark();
             const line = ['exec', tty ? '-it' : '-i', pod, '-c', 'app', '--', ...command(mark)];
             const { ended } = await start(client, line, tty);
-            await untilMarked(mark, processes);
+            await untilAsleep(mark, sleeps);
             const kubectls = (await listProcesses()).filter(
               ({ argv }) => argv[0] === client.path && argv.includes(pod),
             );

@@ -90,6 +90,23 @@ test('where the Engine does not say what runs, that is counted as unknown', asyn
   assert.deepEqual(await leftBy(daemon), [['unknown', 1]]);
 });
 
+test('a command whose container has ended is not looked for: it has gone with it', async context => {
+  const { engine, daemon } = await serve(context, {
+    play: connection => void connection.resume().write(stdcopyFrame(1, 'up')),
+    inspect: running(NOBODY),
+  });
+  const client = await holdExec('spdy', { port: daemon.port, command: ['x'], tty: false });
+  await client.until('up');
+  engine.sendDie();
+  const [session] = await daemon.waitForSessionsEnded(1);
+  assert.equal(session?.reason, 'container_gone');
+  await fetch(`${daemon.url}/livez`); // what was asked before has been heard by then
+  assert.deepEqual(
+    engine.calls.filter(({ path }) => /\/exec\/\w+\/json$/.test(path)),
+    [],
+  );
+});
+
 test('a command whose start is answered when its client has gone is terminated as any other', async context => {
   for (const tty of [false, true]) {
     const gone = new AbortController();

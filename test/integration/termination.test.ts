@@ -4,10 +4,10 @@ import { connect, createServer, type AddressInfo } from 'node:net';
 import { after, test, type TestContext } from 'node:test';
 import { CHECKOUT } from '../support/checkout.ts';
 import { runCommand } from '../support/command.ts';
-import { kubernetesLabels, type TestContainer } from '../support/containers.ts';
+import { kubernetesLabels } from '../support/containers.ts';
 import { Daemon, type LogLine } from '../support/daemon.ts';
 import { Echo, holdExec, type HeldExec } from '../support/held-exec.ts';
-import { LEFT_BEHIND, newMark, SETSID, untilMarked } from '../support/left-behind.ts';
+import { LEFT_BEHIND, newMark, SETSID, untilAsleep, untilMarked } from '../support/left-behind.ts';
 import { isRunning, killProcesses, untilGone } from '../support/processes.ts';
 import { rawExec, TRANSPORTS } from '../support/raw-exec.ts';
 import { serveWeb } from '../support/served.ts';
@@ -22,14 +22,11 @@ const KINDS = TRANSPORTS.flatMap(transport => [true, false].map(tty => ({ transp
 const echoes = new Map<string, Echo>();
 after(() => echoes.forEach(echo => echo.stop()));
 
-let stops: TestContainer;
 const served = serveWeb({
   args: GRACE,
   beforeDaemon: async engine => {
-    const labels = (pod: string): Record<string, string> =>
-      kubernetesLabels({ namespace: 'default', pod, container: 'app' });
-    await engine.createContainer({ labels: labels('other-user'), create: { User: '1000' } });
-    stops = await engine.createContainer({ labels: labels('stops') });
+    const labels = kubernetesLabels({ namespace: 'default', pod: 'other-user', container: 'app' });
+    await engine.createContainer({ labels, create: { User: '1000' } });
   },
   afterDaemon: async ({ port }) => {
     for (const pod of PODS) echoes.set(pod, await Echo.start({ port, pod }));
@@ -43,8 +40,22 @@ async function terminated(daemon: Daemon, count: number): Promise<LogLine[]> {
   return lines();
 }
 
+/** Has one more command terminated, at a terminal, and answers how many have been since there were so many. */
+async function terminatedSince(before: number): Promise<number> {
+  const { daemon } = served;
+  const mark = newMark();
+  const client = await holdExec('spdy', { port: daemon.port, command: ['sleep', mark], tty: true });
+  await untilMarked(mark, 1);
+  client.reset();
+  const since = async (): Promise<LogLine[]> => (await terminated(daemon, 0)).slice(before);
+  for (let count = 1; !(await since()).some(({ signals }) => String(signals) === 'SIGHUP'); count += 1) {
+    await terminated(daemon, before + count);
+  }
+  return (await since()).length;
+}
+
 for (const pod of PODS) {
-  for (const { what, command, processes } of [...LEFT_BEHIND, SETSID]) {
+  for (const { what, command, sleeps } of [...LEFT_BEHIND, SETSID]) {
     test(`${pod}: ${what}, and its client is gone: nothing of it is left but what has called setsid`, async () => {
       const { daemon } = served;
       const before = (await terminated(daemon, 0)).length;
@@ -55,7 +66,7 @@ for (const pod of PODS) {
         KINDS.map(async ({ transport, tty }, index) => {
           const mark = marks[index] ?? '';
           const client = await holdExec(transport, { port: daemon.port, pod, command: command(mark), tty });
-          await untilMarked(mark, processes);
+          await untilAsleep(mark, sleeps);
           client.reset();
         }),
       );
@@ -78,34 +89,15 @@ for (const pod of PODS) {
 
 test('after an exit nothing is signalled: what a command has left in the background stays', async () => {
   const { daemon } = served;
-  const [stays, goes] = [newMark(), newMark()];
+  const stays = newMark();
   const before = (await terminated(daemon, 0)).length;
   const command = ['sh', '-c', `sleep ${stays} </dev/null >/dev/null 2>&1 & echo hi`];
   for (const transport of TRANSPORTS) {
     const { stdout } = await rawExec(transport, { port: daemon.port, command });
     assert.equal(stdout.toString(), 'hi\n');
   }
-  const client = await holdExec('spdy', { port: daemon.port, command: ['sleep', goes], tty: false });
-  await untilMarked(goes, 1);
-  client.reset();
-  assert.equal((await terminated(daemon, before + 1)).length, before + 1);
+  assert.equal(await terminatedSince(before), 1);
   await killProcesses(await untilMarked(stays, 2));
-});
-
-test('nothing is signalled after a container that has stopped, and has taken its commands along', async () => {
-  const { daemon } = served;
-  const before = (await terminated(daemon, 0)).length;
-  const ended = daemon.sessionsEnded().length;
-  const [mark, goes] = [newMark(), newMark()];
-  await holdExec('spdy', { port: daemon.port, pod: 'stops', command: ['sleep', mark], tty: false });
-  await untilMarked(mark, 1);
-  await stops.remove();
-  const sessions = await daemon.waitForSessionsEnded(ended + 1);
-  assert.equal(sessions.at(-1)?.reason, 'container_gone');
-  const client = await holdExec('spdy', { port: daemon.port, command: ['sleep', goes], tty: true });
-  await untilMarked(goes, 1);
-  client.reset();
-  assert.equal((await terminated(daemon, before + 1)).length, before + 1);
 });
 
 test('keep signals nothing; a command that reads its input sees the end of it', async context => {

@@ -8,29 +8,29 @@ const PATIENCE_MS = 30_000;
 export interface LeftBehind {
   readonly what: string;
   readonly command: (mark: string) => readonly [string, ...string[]];
-  /** How many processes it is, once it is on its way. */
-  readonly processes: number;
+  /** How many of its processes sleep, once it is on its way; a shell may be among the others. */
+  readonly sleeps: number;
 }
 
 const shell = (script: string): readonly [string, ...string[]] => ['sh', '-c', script];
 
 /** Those of which nothing may stay. */
 export const LEFT_BEHIND: readonly LeftBehind[] = [
-  { what: 'a sleep', command: mark => ['sleep', mark], processes: 1 },
+  { what: 'a sleep', command: mark => ['sleep', mark], sleeps: 1 },
   {
     what: 'a shell with jobs in the background',
     command: mark => shell(`sleep ${mark} & sleep ${mark} & sleep ${mark}; true`),
-    processes: 4,
+    sleeps: 3,
   },
   {
     what: 'a process that ignores SIGHUP and SIGTERM',
     command: mark => shell(`trap '' HUP TERM; sleep ${mark}; true`),
-    processes: 2,
+    sleeps: 1,
   },
   {
     what: 'one that has forked twice, without setsid',
     command: mark => shell(`(sleep ${mark} & (sleep ${mark} &) ); sleep ${mark}; true`),
-    processes: 4,
+    sleeps: 3,
   },
 ];
 
@@ -38,7 +38,7 @@ export const LEFT_BEHIND: readonly LeftBehind[] = [
 export const SETSID: LeftBehind & { readonly stays: number } = {
   what: 'one that has called setsid',
   command: mark => shell(`setsid sleep ${mark} & sleep ${mark}; true`),
-  processes: 3,
+  sleeps: 2,
   stays: 1,
 };
 
@@ -55,11 +55,25 @@ async function marked(mark: string): Promise<HostProcess[]> {
   );
 }
 
-/** Waits until there are so many processes with that mark, and answers them. /proc tells nobody, so it is asked again and again. */
+/** Waits until there are so many processes with that mark, and answers them. */
 export async function untilMarked(mark: string, count: number): Promise<HostProcess[]> {
+  return untilFound(mark, count, () => true);
+}
+
+/** Waits until so many of them sleep: a shell forks first, and sleeps (or calls setsid) only then. */
+export async function untilAsleep(mark: string, count: number): Promise<HostProcess[]> {
+  return untilFound(mark, count, ({ argv }) => argv[0] === 'sleep');
+}
+
+/** /proc tells nobody, so it is asked again and again. */
+async function untilFound(
+  mark: string,
+  count: number,
+  counts: (process: HostProcess) => boolean,
+): Promise<HostProcess[]> {
   const deadline = Date.now() + PATIENCE_MS;
   for (;;) {
-    const found = await marked(mark);
+    const found = (await marked(mark)).filter(counts);
     if (found.length === count) return found;
     if (Date.now() > deadline) {
       throw new Error(`${found.length} processes instead of ${count}: ${JSON.stringify(found)}`);

@@ -100,6 +100,12 @@ export class StandInEngine {
     this.#eventsServed = true;
   }
 
+  /** Tells that the container has ended. */
+  sendDie(): void {
+    const event = { Type: 'container', Action: 'die', Actor: { ID: CONTAINER_ID, Attributes: { exitCode: '0' } } };
+    for (const stream of this.#events) stream.write(`${JSON.stringify(event)}\n`);
+  }
+
   /** Forgets every exec, as an Engine that has been started again has. */
   forgetExecs(): void {
     this.#execs.clear();
