@@ -35,7 +35,7 @@ export function loadSettings({ flags, env, readFile }: SettingsSources): Setting
   const fromFile = given === undefined ? {} : readSettingsFile(config, readFile);
   const placeOf: PlaceOf = key => {
     if (Object.hasOwn(fromFlags, key)) return flagOf(key);
-    if (Object.hasOwn(fromFile, key)) return `${config}: ${key}`;
+    if (Object.hasOwn(fromFile, key)) return `${config}: ${inOneLine(key)}`;
     return key === 'dockerEndpoint' ? 'DOCKER_HOST' : flagOf(key);
   };
   const result = settingsSchema.safeParse({
@@ -72,6 +72,11 @@ function describe({ issues: [issue], message }: z.ZodError, placeOf: PlaceOf): s
   if (issue === undefined) return message;
   if (issue.code === 'unrecognized_keys') return `${placeOf(issue.keys[0] ?? '')}: there is no such setting`;
   return `${placeOf(String(issue.path[0]))}: ${issue.message}`;
+}
+
+/** YAML takes anything for a key. */
+function inOneLine(key: string): string {
+  return /\p{C}/u.test(key) ? JSON.stringify(key) : key;
 }
 
 function readSettingsFile(path: string, readFile: SettingsSources['readFile']): Given {

@@ -116,7 +116,7 @@ export class Engine {
 
   /** The pid of the container's main process, in the Engine's own pid namespace; 0 where it does not run. */
   async mainPid(containerId: string): Promise<number> {
-    const { State } = await this.#call(this.#calls.getContainer(containerId).inspect());
+    const { State } = await this.#call('inspect', this.#calls.getContainer(containerId).inspect());
     return State.Pid;
   }
 
