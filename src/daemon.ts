@@ -152,7 +152,7 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
     log,
   });
   const scrape = (accept: string | undefined): Promise<Exposition> => {
-    metrics.engineUp.set(watch.inSync ? 1 : 0);
+    metrics.engineUp.set(watch.engineAnswers ? 1 : 0);
     metrics.setHandlers(registry.list());
     metrics.setLive([...sessions.live].map(({ fields }) => fields));
     Object.assign(metrics.relayedBytes, sessions.relayedBytes());

@@ -24,6 +24,11 @@ async function serve(context: TestContext, ...args: string[]): Promise<Served> {
   return { web, daemon };
 }
 
+async function processesOf(container: TestContainer): Promise<number> {
+  const { Processes: processes } = (await container.docker.top()) as { Processes: unknown[] };
+  return processes.length;
+}
+
 interface Told {
   readonly message?: string;
   readonly details?: { readonly causes: readonly { readonly reason?: string; readonly message: string }[] };
@@ -77,6 +82,20 @@ test('under 50 sessions whose output flows: who ends in time keeps their code, t
   const reasons = daemon.sessionsEnded().map(({ reason, exitCode }) => `${reason} ${exitCode ?? ''}`);
   const count = (wanted: string): number => reasons.filter(reason => reason === wanted).length;
   assert.deepEqual([count('exit 40'), count('drain ')], [25, 26]);
+});
+
+test('the daemon is there until what it ends is gone: also a command that ignores the signals it may ignore', async context => {
+  const { web, daemon } = await serve(context, '--drain-timeout', '100ms', '--kill-grace-period', '700ms');
+  const before = await processesOf(web);
+  const stubborn = "trap '' TERM HUP; echo up; while :; do sleep 1; done";
+  const sessions = TRANSPORTS.map(transport =>
+    rawExec(transport, { port: daemon.port, command: ['sh', '-c', stubborn], tty: transport === 'spdy' }),
+  );
+  while ((await processesOf(web)) < before + 2 * sessions.length) await delay(50);
+  assert.equal(await daemon.stop(0), 0);
+  assert.equal(await processesOf(web), before);
+  for (const { status } of await Promise.all(sessions)) assert.match(status, /"drain"/);
+  assert.equal(daemon.log.filter(({ message }) => message === 'command terminated').length, sessions.length);
 });
 
 test('a daemon without sessions stops at once, however long it may wait', async context => {
