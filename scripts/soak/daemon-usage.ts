@@ -78,10 +78,12 @@ export async function readQuietUsage(pid: number, socketPath: string, of: 'most'
 }
 
 /** The slope of the straight line that fits the points best (least squares); 0 where there are too few for one. */
-export function slopePerMinute(samples: readonly Sample[], value: (sample: Sample) => number): number {
+export function slopePerMinute<At extends { readonly minutes: number }>(
+  samples: readonly At[],
+  value: (sample: At) => number,
+): number {
   const count = samples.length;
-  const meanOf = (of: (sample: Sample) => number): number =>
-    samples.reduce((sum, sample) => sum + of(sample), 0) / count;
+  const meanOf = (of: (sample: At) => number): number => samples.reduce((sum, sample) => sum + of(sample), 0) / count;
   const meanMinutes = meanOf(({ minutes }) => minutes);
   const meanValue = meanOf(value);
   const spread = meanOf(({ minutes }) => (minutes - meanMinutes) ** 2);
