@@ -144,11 +144,15 @@ function startStandIn(): Promise<ServedEngine> {
 }
 
 /** `cat` prints what it is sent; `true` ends at once. */
-function playCatOrTrue(connection: Duplex, { command: [program], created, sendExit }: StandInExec): void {
+function playCatOrTrue(connection: Duplex, exec: StandInExec): void {
+  const {
+    command: [program],
+    created,
+  } = exec;
   if (program === 'cat') {
     connection.on('data', (chunk: Buffer) => connection.write(created.Tty ? chunk : stdcopyFrame(1, chunk)));
     return;
   }
   connection.end();
-  sendExit(0);
+  exec.sendExit(0);
 }
