@@ -101,6 +101,11 @@ async function soak(testEngine: TestEngine, reportSocket: string): Promise<Findi
       .map(({ message, error }) => `logged: ${message} (${String(error)})`),
   );
   const started = daemon.log.filter(({ message }) => message === 'session started').length;
+  // Their clients left while the Engine was creating them.
+  const saidToBeLeft = new Set(
+    daemon.log.filter(({ message }) => message === 'an exec is left in the Engine').map(({ exec }) => exec),
+  );
+  const isAccountedFor = ({ id, running }: KeptExec): boolean => !running && saidToBeLeft.has(id);
   const found = {
     seed: options.seed,
     minutes,
@@ -112,10 +117,11 @@ async function soak(testEngine: TestEngine, reportSocket: string): Promise<Findi
       fds: after.fds - before.fds,
       sockets: after.sockets - before.sockets,
       timers: after.timers - before.timers,
-      execs: kept.length - execsBefore,
+      execs: kept.filter(exec => !isAccountedFor(exec)).length - execsBefore,
       sessions: started - daemon.sessionsEnded().length,
     },
-    keptExecs: kept,
+    neverStarted: kept.filter(isAccountedFor).length,
+    keptExecs: kept.filter(exec => !isAccountedFor(exec)),
     rssKib: { before: before.rssKib, most: Math.max(...samples.map(({ rssKib }) => rssKib)), after: after.rssKib },
     usedKib: { before: before.usedKib, most: Math.max(...samples.map(({ usedKib }) => usedKib)), after: after.usedKib },
     daemonErrors,

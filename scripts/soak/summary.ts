@@ -52,6 +52,9 @@ export interface Findings {
     readonly execs: number;
     readonly sessions: number;
   };
+  /** Execs whose clients left while the Engine was creating them, by the daemon's log: the Engine has no call to remove one. */
+  readonly neverStarted: number;
+  /** The others that are left. */
   readonly keptExecs: readonly KeptExec[];
   readonly rssKib: { readonly before: number; readonly most: number; readonly after: number };
   readonly usedKib: { readonly before: number; readonly most: number; readonly after: number };
@@ -120,6 +123,7 @@ export function describeFindings(findings: Findings): string {
     ['its slope', `${slopes.usedKib} KiB/min (${judged})`],
     ['slopes', `fds ${slopes.fds}/min, sockets ${slopes.sockets}/min, timers ${slopes.timers}/min`],
     ['left behind', counts(leftBehind)],
+    ['never started', `${findings.neverStarted} execs whose client left while the Engine created them`],
     ...findings.keptExecs.map(({ id, running, command }) => [
       'exec kept',
       `${id.slice(0, 12)} ${running ? 'runs' : 'was never started'}: ${command}`,

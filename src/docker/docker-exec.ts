@@ -90,7 +90,7 @@ export class DockerExecHandler implements ExecHandler {
     const created = engine.createExec({ containerId, command, tty, stdin, env });
     // The Engine keeps an exec that is never started until its container goes, and has no call to remove one. To start it all the same
     // would be the greater evil: nobody waits for that command.
-    const left = (id: string): void => log.debug('an exec is left in the Engine', { exec: id });
+    const left = (id: string): void => log.info('an exec is left in the Engine', { exec: id });
     return reasoned(
       signal,
       'start',
