@@ -101,6 +101,33 @@ test('on a terminal SIGHUP comes first; each signal comes once, and only to what
   ]);
 });
 
+const comet: FakeProcess = { pid: 900, session: COMMAND, fleeting: true, ...endsBy('SIGKILL') };
+
+test('what forks and ends faster than it is looked at goes with its group', async () => {
+  const processes = new FakeProcesses([command, comet, { pid: 400, session: 400 }]);
+  const { killed, left, log } = await terminate(processes);
+  assert.deepEqual([processes.groupsKilled, processes.has(900), processes.has(400)], [[COMMAND], false, true]);
+  assert.deepEqual(killed, ['SIGTERM', 'SIGKILL']);
+  assert.deepEqual(left, []);
+  assert.match(log.at(-1) ?? '', /"signals":\["SIGTERM","SIGKILL"\]/);
+});
+
+test('without a command that was seen here its group is not killed, and what is left of it is counted', async () => {
+  const processes = new FakeProcesses([comet]);
+  const { killed, left } = await terminate(processes, { states: [EXITED] });
+  assert.deepEqual([processes.groupsKilled, killed, left], [[], [], ['survived']]);
+});
+
+test("a group is not killed when another process has the command's pid", async () => {
+  const processes = new FakeProcesses([{ ...command, onSignal: () => undefined }, comet]);
+  const reuse = (): void => {
+    if (processes.signalled.length > 0) processes.put({ ...command, startTime: 'later' });
+  };
+  processes.afterScan = reuse;
+  await terminate(processes);
+  assert.deepEqual(processes.groupsKilled, []);
+});
+
 test('a command that the end of its input ends is not signalled', async () => {
   const processes = new FakeProcesses([command]);
   processes.afterScan = () => processes.end(COMMAND);
@@ -175,7 +202,7 @@ test('processes that fork while they are killed are killed too', async () => {
     if (signal !== 'SIGKILL') return;
     for (const pid of [COMMAND, ...table.signalled.map(({ pid: killed }) => killed)]) table.end(pid);
     for (let child = 0; child < 3 && next < 640; child += 1, next += 1) {
-      table.put({ pid: next, session: COMMAND, onSignal: forks });
+      table.put({ pid: next, session: COMMAND, group: next, onSignal: forks }); // or they would go with the command's
     }
   };
   const processes = new FakeProcesses([{ ...command, onSignal: forks }]);
@@ -191,7 +218,7 @@ test('processes that fork while they are killed are killed too', async () => {
 test('a storm of forks that is faster than SIGKILL comes to an end, and what it leaves is counted', async () => {
   let next = 600;
   const storm = (signal: NodeJS.Signals, table: FakeProcesses): void => {
-    if (signal === 'SIGKILL') table.put({ pid: (next += 1), session: COMMAND, onSignal: storm });
+    if (signal === 'SIGKILL') table.put({ pid: (next += 1), session: COMMAND, group: next, onSignal: storm });
   };
   const processes = new FakeProcesses([{ ...command, onSignal: storm }]);
   processes.afterScan = () => {
