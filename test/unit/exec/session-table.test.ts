@@ -197,6 +197,17 @@ test('draining tells the terminals, leaves what ends in time its own code, and e
   await table.whenEmpty();
 });
 
+test('draining answers how many clients have not taken the end of their sessions', async () => {
+  const table = tableOf();
+  const slow = run(admit(table), new FakeConnection({ slow: true }));
+  const quick = run(admit(table));
+  assert.equal(await table.drain({ timeoutMs: 1, deliveryMs: 1 }), 1);
+  await quick.done;
+  slow.connection.destroy();
+  await slow.done;
+  assert.equal(await table.drain({ timeoutMs: 1, deliveryMs: 1 }), 0);
+});
+
 test('a session is not over before what it has left in its container is dealt with', async () => {
   const table = tableOf();
   const killing = Promise.withResolvers<undefined>();
