@@ -151,12 +151,13 @@ class Termination {
       (await this.#end(pid, 'SIGTERM', gracePeriodMs)) ||
       (await this.#end(pid, 'SIGKILL', AFTER_KILL_MS));
     if (!gone) {
-      for (const process of this.#known.filter(known => this.#runs(known))) {
+      for (const process of await this.#running(this.#known)) {
         this.left.push(this.#forbidden.has(nameOf(process)) ? 'not_permitted' : 'survived');
       }
       if (this.#fleeting) this.left.push('survived');
     }
-    for (const process of this.#escaped.values()) if (this.#runs(process)) this.left.push('new_session');
+    const escaped = await this.#running(this.#escaped.values());
+    this.left.push(...escaped.map(() => 'new_session' as const));
   }
 
   /**
@@ -256,8 +257,9 @@ class Termination {
     this.#fleeting = vanished && this.#known.length === 0 && !this.#reused;
     if (signal === 'SIGKILL' && (this.#known.length > 0 || this.#fleeting)) this.#killGroup(pid);
     const ofCommand = new Set(led);
-    const escaped = [...this.#escaped.values()].filter(process => this.#runs(process));
-    for (const process of snapshot.descendantsOf([...this.#known, ...escaped])) {
+    const escaped = await this.#running(this.#escaped.values());
+    for (const [index, process] of snapshot.descendantsOf([...this.#known, ...escaped]).entries()) {
+      if (index % SLICE === SLICE - 1) await turn();
       if (!ofCommand.has(process) && this.#isIn(process)) this.#escaped.set(nameOf(process), process);
     }
     if (this.#forbidden.size > 0) await this.typeLastKeys();
@@ -312,6 +314,16 @@ class Termination {
     this.#options.log.warn("another process has a command's pid: nothing is signalled", { session, exec: execId, pid });
     this.#reused = true;
     return true;
+  }
+
+  /** Those that run still: a command may have started thousands. */
+  async #running(processes: Iterable<ProcessStat>): Promise<ProcessStat[]> {
+    const running: ProcessStat[] = [];
+    for (const [index, process] of [...processes].entries()) {
+      if (index % SLICE === SLICE - 1) await turn();
+      if (this.#runs(process)) running.push(process);
+    }
+    return running;
   }
 
   #runs({ pid, startTime }: ProcessStat): boolean {

@@ -26,6 +26,8 @@ export class FakeProcesses implements ProcessTable {
   readonly groupsKilled: number[] = [];
   /** How many scans have been begun. */
   scans = 0;
+  /** How many processes have been looked at, one way or the other. */
+  looks = 0;
   /** Called when a scan has read the last process, before anything that it has seen is used. */
   afterScan: () => void = () => undefined;
   readonly #processes = new Map<number, FakeProcess>();
@@ -60,6 +62,7 @@ export class FakeProcesses implements ProcessTable {
   }
 
   stat(pid: number): ProcessStat | undefined {
+    this.looks += 1;
     const process = this.#processes.get(pid);
     if (pid === this.#lastOfScan) {
       this.#lastOfScan = undefined;
@@ -71,6 +74,7 @@ export class FakeProcesses implements ProcessTable {
   }
 
   isIn(pid: number, containerId: string): boolean {
+    this.looks += 1;
     return (this.#processes.get(pid)?.container ?? CONTAINER) === containerId && this.has(pid);
   }
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { duplexPair, type Duplex } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
 import type { ExecState } from '../../../src/docker/engine.ts';
 import { ProcessReaper, type KillSignal, type LeftCause } from '../../../src/docker/process-reaper.ts';
 import { ExecletError } from '../../../src/errors.ts';
@@ -227,6 +228,29 @@ test('a storm of forks that is faster than SIGKILL comes to an end, and what it 
   const { left } = await terminate(processes);
   assert.ok(left.length > 0);
   assert.ok(left.every(cause => cause === 'survived'));
+});
+
+test('however many processes a command has started, others have their turn', async () => {
+  const children = Array.from({ length: 5_000 }, (_, index) => ({
+    pid: 1_000 + index,
+    parent: COMMAND,
+    session: COMMAND,
+  }));
+  const escaped = children.map(({ pid }) => ({ pid: pid + 10_000, parent: COMMAND, session: pid + 10_000 }));
+  const processes = new FakeProcesses([{ ...command, ...endsBy('SIGKILL') }, ...children, ...escaped]);
+  let most = 0;
+  const over = new AbortController();
+  const others = (async () => {
+    for (; !over.signal.aborted; processes.looks = 0) {
+      await turn();
+      most = Math.max(most, processes.looks);
+    }
+  })();
+  const { left } = await terminate(processes);
+  over.abort();
+  await others;
+  assert.equal(left.length, escaped.length);
+  assert.ok(most < 1_000, `${most} looks in one turn`);
 });
 
 test('descendants in a session of their own are counted once each, and not signalled', async () => {
