@@ -209,7 +209,8 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
       stopping = true;
       const { drainTimeoutMs: timeoutMs, killGracePeriodMs } = settings;
       if (sessions.size > 0) log.info('waiting for sessions to end', { sessions: sessions.size, timeoutMs });
-      await sessions.drain({ timeoutMs, deliveryMs: DELIVERY_AT_STOP_MS });
+      const untold = await sessions.drain({ timeoutMs, deliveryMs: DELIVERY_AT_STOP_MS });
+      if (untold > 0) log.warn('clients have not been told the end of their sessions', { sessions: untold });
       server.close();
       server.destroy();
       // What the sessions have left in their containers is being ended still.

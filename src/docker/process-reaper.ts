@@ -127,6 +127,8 @@ class Termination {
   readonly #escaped = new Map<string, ProcessStat>();
   /** Those that we may not signal. */
   readonly #forbidden = new Set<string>();
+  /** Some end and fork faster than they are looked at: the last look has found none, and yet they are there. */
+  #fleeting = false;
   /** Of the command itself; undefined where it had ended before we looked. */
   #startTime: string | undefined;
   #reused = false;
@@ -149,11 +151,13 @@ class Termination {
       (await this.#end(pid, 'SIGTERM', gracePeriodMs)) ||
       (await this.#end(pid, 'SIGKILL', AFTER_KILL_MS));
     if (!gone) {
-      for (const process of this.#known.filter(known => this.#runs(known))) {
+      for (const process of await this.#running(this.#known)) {
         this.left.push(this.#forbidden.has(nameOf(process)) ? 'not_permitted' : 'survived');
       }
+      if (this.#fleeting) this.left.push('survived');
     }
-    for (const process of this.#escaped.values()) if (this.#runs(process)) this.left.push('new_session');
+    const escaped = await this.#running(this.#escaped.values());
+    this.left.push(...escaped.map(() => 'new_session' as const));
   }
 
   /**
@@ -218,7 +222,7 @@ class Termination {
     const signalled = new Set<string>();
     for (let round = 1; ; round += 1) {
       const fresh = await this.#signalAll(pid, signal, signalled);
-      if (this.#known.length === 0) return true;
+      if (this.#known.length === 0 && !this.#fleeting) return true;
       if (signal === 'SIGKILL' && fresh && round < MOST_KILL_ROUNDS) continue; // they may have forked meanwhile
       do {
         const leftMs = deadline - performance.now();
@@ -234,20 +238,28 @@ class Termination {
     const led = snapshot.ledBy(pid);
     const known: ProcessStat[] = [];
     const before = signalled.size;
+    let vanished = led.length === 0 && this.#hasGroup(pid); // the scan has missed them all
     for (const [index, process] of led.entries()) {
       if (index % SLICE === SLICE - 1) await turn();
       if (this.#isReused(pid)) break;
       // Read again just before it is signalled: the scan is some milliseconds old.
-      if (!this.#runs(process) || !this.#isIn(process)) continue;
+      if (!this.#runs(process)) {
+        vanished ||= !process.exited;
+        continue;
+      }
+      if (!this.#isIn(process)) continue;
       known.push(process);
       if (signal === undefined || signalled.has(nameOf(process))) continue;
       signalled.add(nameOf(process));
       this.#send(process, signal);
     }
     this.#known = this.#reused ? [] : known;
+    this.#fleeting = vanished && this.#known.length === 0 && !this.#reused;
+    if (signal === 'SIGKILL' && (this.#known.length > 0 || this.#fleeting)) this.#killGroup(pid);
     const ofCommand = new Set(led);
-    const escaped = [...this.#escaped.values()].filter(process => this.#runs(process));
-    for (const process of snapshot.descendantsOf([...this.#known, ...escaped])) {
+    const escaped = await this.#running(this.#escaped.values());
+    for (const [index, process] of snapshot.descendantsOf([...this.#known, ...escaped]).entries()) {
+      if (index % SLICE === SLICE - 1) await turn();
       if (!ofCommand.has(process) && this.#isIn(process)) this.#escaped.set(nameOf(process), process);
     }
     if (this.#forbidden.size > 0) await this.typeLastKeys();
@@ -268,6 +280,32 @@ class Termination {
     this.#options.onKilled(signal);
   }
 
+  /**
+   * Kills the group that the command leads, or has led, as a whole: what forks and ends all the time is caught by nothing else. Only
+   * where the command itself was seen here; the kernel gives its pid away only when its session and group are empty.
+   */
+  #killGroup(pid: number): void {
+    if (this.#startTime === undefined || this.#isReused(pid)) return;
+    try {
+      this.#options.processes.killGroup(pid, 'SIGKILL');
+    } catch (cause) {
+      if (!['EPERM', 'ESRCH'].includes((cause as NodeJS.ErrnoException).code ?? '')) throw cause;
+      return;
+    }
+    this.signals.add('SIGKILL');
+    if (this.#fleeting) this.#options.onKilled('SIGKILL'); // nobody knows how many
+  }
+
+  /** Whether there is a group of that number, be it of what waits for its parent to take notice. */
+  #hasGroup(pid: number): boolean {
+    try {
+      this.#options.processes.killGroup(pid, 0);
+    } catch (cause) {
+      return (cause as NodeJS.ErrnoException).code === 'EPERM';
+    }
+    return true;
+  }
+
   /** Whether another process has the command's pid. The kernel gives a pid away only when no session or group has it any more. */
   #isReused(pid: number): boolean {
     const startTime = this.#options.processes.stat(pid)?.startTime;
@@ -276,6 +314,16 @@ class Termination {
     this.#options.log.warn("another process has a command's pid: nothing is signalled", { session, exec: execId, pid });
     this.#reused = true;
     return true;
+  }
+
+  /** Those that run still: a command may have started thousands. */
+  async #running(processes: Iterable<ProcessStat>): Promise<ProcessStat[]> {
+    const running: ProcessStat[] = [];
+    for (const [index, process] of [...processes].entries()) {
+      if (index % SLICE === SLICE - 1) await turn();
+      if (this.#runs(process)) running.push(process);
+    }
+    return running;
   }
 
   #runs({ pid, startTime }: ProcessStat): boolean {

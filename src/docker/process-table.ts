@@ -22,6 +22,8 @@ export interface ProcessTable {
   isIn(pid: number, containerId: string): boolean;
   /** 0 only asks whether it may be signalled. @throws {NodeJS.ErrnoException} ESRCH where it has ended, EPERM where it may not be */
   kill(pid: number, signal: NodeJS.Signals | 0): void;
+  /** The same for all processes of a process group at once: none escapes by forking meanwhile. @throws as `kill` */
+  killGroup(group: number, signal: NodeJS.Signals | 0): void;
 }
 
 /** Those of this host, or of this container where execlet does not share the host's pid namespace. */
@@ -30,6 +32,10 @@ export const HOST_PROCESSES: ProcessTable = {
   stat: readStat,
   isIn: (pid, containerId) => readProc(pid, 'cgroup')?.includes(containerId) ?? false,
   kill: (pid, signal) => void process.kill(pid, signal),
+  killGroup: (group, signal) => {
+    if (!(group > 1)) throw new RangeError(`${group} is no process group of a command`); // kill(2) takes 0 for ours, -1 for all
+    process.kill(-group, signal);
+  },
 };
 
 function readStat(pid: number): ProcessStat | undefined {

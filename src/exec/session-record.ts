@@ -145,9 +145,14 @@ function callerFields({
   };
 }
 
+/** The groups, or as many of them as a record has room for. */
+export function cutGroups(groups: readonly string[]): { list: string[]; truncated: boolean } {
+  return cutList(groups, MAX_GROUPS_BYTES);
+}
+
 function groupsOf({ groups }: Partial<CallerFields>): Record<string, unknown> {
   if (groups === undefined) return {};
-  const { list, truncated } = cutList(groups, MAX_GROUPS_BYTES);
+  const { list, truncated } = cutGroups(groups);
   return { groups: list, ...(truncated && { groupsTruncated: true }) };
 }
 
@@ -171,7 +176,10 @@ function encodedBytes(text: string): number {
   return Buffer.byteLength(encode(text));
 }
 
-function cutText(text: string | undefined): string | undefined {
+/** The text, or as much of it as a record has room for. */
+export function cutText(text: string): string;
+export function cutText(text: string | undefined): string | undefined;
+export function cutText(text: string | undefined): string | undefined {
   return text === undefined ? undefined : cut(text.toWellFormed(), MAX_TEXT_BYTES);
 }
 

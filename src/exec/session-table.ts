@@ -113,27 +113,26 @@ export class SessionTable {
 
   /**
    * For the daemon's stop: admits nobody any more, and resolves when every session has ended by itself, or has been ended after
-   * `timeoutMs` and told so, for which the clients have `deliveryMs`. What sessions have left in their containers may still be being
-   * ended then: see `whenEmpty`.
+   * `timeoutMs` and told so, for which the clients have `deliveryMs`. Answers how many have not taken it by then. What sessions have
+   * left in their containers may still be being ended: see `whenEmpty`.
    */
-  async drain({ timeoutMs, deliveryMs }: { timeoutMs: number; deliveryMs: number }): Promise<void> {
+  async drain({ timeoutMs, deliveryMs }: { timeoutMs: number; deliveryMs: number }): Promise<number> {
     this.#draining = true;
     for (const session of this.#live.values()) {
       session.tell(`execlet is stopping on this node: this session ends in ${humanDuration(timeoutMs)}`);
     }
-    if (await within(timeoutMs, this.whenEmpty())) return;
+    if (await within(timeoutMs, this.whenEmpty())) return 0;
     const reason = new SessionEnded('drain', 'execlet is stopping');
     for (const session of this.#live.values()) session.end(reason);
-    await within(deliveryMs, this.#allDelivered());
+    const untold = new Set(this.#live.values());
+    const told = [...untold].map(session => session.delivered.then(() => untold.delete(session)));
+    await within(deliveryMs, Promise.all(told));
+    return untold.size;
   }
 
   /** Resolves when there is none. */
   async whenEmpty(): Promise<void> {
     while (this.#live.size > 0) await this.#empty.promise;
-  }
-
-  async #allDelivered(): Promise<void> {
-    await Promise.all([...this.#live.values()].map(session => session.delivered));
   }
 
   #checkLimits({ user, containerId }: SessionFields): void {

@@ -1,6 +1,6 @@
 import type { EndReason } from './end-reason.ts';
 import type { Session, SessionState } from './session.ts';
-import type { CallerFields } from './session-record.ts';
+import { cutGroups, cutText, type CallerFields } from './session-record.ts';
 
 /** Of what a client chose freely. */
 const MAX_PROGRAM_CHARACTERS = 256;
@@ -36,12 +36,18 @@ export interface SessionView extends CallerFields {
 /** What is known of a session at this moment; it does not change with the session. */
 export function viewOf(session: Session): SessionView {
   const { fields, bytes, admittedAt, state, outcome } = session;
-  const { session: id, command, ...shown } = fields;
+  const { session: id, command, user, groups, proxy, auditId, forwardedFor, ...shown } = fields;
   return {
     id,
     state,
     ...shown,
-    program: (command[0] ?? '').slice(0, MAX_PROGRAM_CHARACTERS),
+    // What clients and proxies chose may be 1 MiB long.
+    user: copyOf(cutText(user)),
+    groups: cutGroups(groups).list.map(copyOf),
+    ...(proxy !== undefined && { proxy: copyOf(cutText(proxy)) }),
+    ...(auditId !== undefined && { auditId: copyOf(cutText(auditId)) }),
+    ...(forwardedFor !== undefined && { forwardedFor: copyOf(cutText(forwardedFor)) }),
+    program: copyOf((command[0] ?? '').slice(0, MAX_PROGRAM_CHARACTERS)),
     admittedAt: admittedAt.toISOString(),
     ...(outcome ?? {
       durationMs: Date.now() - admittedAt.getTime(),
@@ -51,4 +57,9 @@ export function viewOf(session: Session): SessionView {
       stderrBytes: bytes.stderr,
     }),
   };
+}
+
+/** A part of a string keeps the whole in memory, here perhaps a request line, for as long as the session is remembered. */
+function copyOf(text: string): string {
+  return Buffer.from(text).toString();
 }

@@ -5,7 +5,7 @@ import { decodeName, isExecPath } from './exec-request.ts';
 const DISCOVERY_PATHS: ReadonlySet<string> = new Set(['/version', '/api', '/apis', '/api/v1']);
 /** The sessions of this node; each has its id behind it. */
 export const SESSIONS_PATH = '/execlet/v1/sessions';
-const SESSIONS = new RegExp(`^${SESSIONS_PATH}(/[^/]+)?$`);
+const SESSIONS = new RegExp(`^${SESSIONS_PATH}(?:/([^/]+))?$`);
 const PODS_PATH = /^\/api\/v1\/namespaces\/([^/]+)\/pods(?:\/([^/]+))?$/;
 
 /** `exec` stands for itself: what it asks for is in the query too. */
@@ -23,7 +23,12 @@ export function actionOf(method: string, pathname: string): RouteAction | undefi
   if (isExecPath(pathname)) return { kind: 'exec' };
   if (pathname === '/metrics') return { kind: 'metrics' };
   if (pathname === '/pods' || pathname === '/api/v1/pods') return { kind: 'pods', verb: 'list' };
-  if (SESSIONS.test(pathname)) return { kind: 'sessions', verb: method === 'DELETE' ? 'delete' : 'list' };
+  const sessions = SESSIONS.exec(pathname);
+  if (sessions !== null) {
+    const [, id] = sessions;
+    if (id !== undefined && decodeName(id) === undefined) return undefined;
+    return { kind: 'sessions', verb: method === 'DELETE' ? 'delete' : 'list' };
+  }
   if (DISCOVERY_PATHS.has(pathname) || notServed(pathname) !== undefined) return { kind: 'discovery' };
   const [, namespaceSegment, podSegment] = PODS_PATH.exec(pathname) ?? [];
   const namespace = decodeName(namespaceSegment ?? '');

@@ -3,6 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { pathOf } from './attempt.ts';
 import type { Exposition } from './exposition.ts';
+import { Pipelining } from './pipelining.ts';
 
 /** Two Prometheus servers need two; whoever finds them all taken waits for one of the time-outs below. */
 const MAX_CONNECTIONS = 32;
@@ -42,7 +43,9 @@ export async function listenForMetrics({ host, port, scrape }: MetricsListenerOp
     keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
     connectionsCheckingInterval: TIMEOUT_CHECK_INTERVAL_MS,
   };
+  const pipelining = new Pipelining({ maxUnanswered: 1 }); // each scrape takes some milliseconds, of everybody's
   const server = createServer(options, (request, response) => {
+    if (!pipelining.takesRequest(request, response)) return;
     const isScrape = pathOf(request) === '/metrics' && ['GET', 'HEAD'].includes(request.method ?? '');
     if (!isScrape) {
       response.writeHead(404, { 'Content-Type': 'text/plain; charset=utf-8' }).end('404 page not found\n');

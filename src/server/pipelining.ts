@@ -6,12 +6,22 @@ import type { Duplex } from 'node:stream';
  * they can do without; what both do together must not make one request's body another request, nor one answer another's content.
  */
 export class Pipelining {
+  readonly #maxUnanswered: number;
   readonly #unanswered = new WeakMap<Duplex, number>();
   readonly #ending = new WeakSet<Duplex>();
 
-  /** False when the request must not be looked at: it may be a piece of another one. Its connection has been closed then. */
+  /**
+   * `maxUnanswered`: requests that may wait on one connection. One read brings thousands, and their answers would be made one after the
+   * other while everybody else waits.
+   */
+  constructor({ maxUnanswered }: { maxUnanswered: number }) {
+    this.#maxUnanswered = maxUnanswered;
+  }
+
+  /** False when the request must not be looked at: it may be a piece of another one, or is one too many. Its connection has been closed then. */
   takesRequest({ socket, headers }: IncomingMessage, response: ServerResponse): boolean {
-    if (this.#ending.has(socket)) {
+    if (this.#ending.has(socket) || (this.#unanswered.get(socket) ?? 0) >= this.#maxUnanswered) {
+      this.#ending.add(socket); // the rest of what was read with it follows
       socket.destroy();
       return false;
     }

@@ -19,6 +19,8 @@ const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 15_000;
 /** How often Node looks for requests that are late: by default only every 30 s. */
 const TIMEOUT_CHECK_INTERVAL_MS = 1_000;
+/** Requests of one connection that wait for their answers. */
+const MAX_PIPELINED = 16;
 /** The kernel counts the time until its first keepalive probe in seconds, and takes no 0. */
 const MIN_KEEPALIVE_DELAY_MS = 1_000;
 
@@ -73,7 +75,7 @@ export async function listen(listenOptions: ListenOptions): Promise<ExecServer> 
     keepAlive: true,
     keepAliveInitialDelay: Math.max(MIN_KEEPALIVE_DELAY_MS, keepaliveIntervalMs),
   };
-  const pipelining = new Pipelining();
+  const pipelining = new Pipelining({ maxUnanswered: MAX_PIPELINED });
   const sockets = new Set<Socket>();
   const crowded = (request: IncomingMessage): ExecletError | undefined => {
     if (sockets.size <= maxConnections || isHealthPath(pathOf(request))) return undefined;

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
 import { writeServerCertificate } from '../support/certificates.ts';
 import { temporaryDirectory } from '../support/cleanup.ts';
 import { Daemon } from '../support/daemon.ts';
@@ -247,23 +246,13 @@ test('headers without an end, 1 GiB of them: 431', async context => {
   await withstands(context, { times: 16, run });
 });
 
-test('a million pipelined requests of a client that does not read: it is read no further', async context => {
+test('a million pipelined requests: of what comes at once some are looked at, and the connection is closed', async context => {
   const run = async (): Promise<void> => {
     const connection = await RawConnection.open(served.daemon.port);
     connection.socket.pause();
     const requests = Buffer.from(request('GET /api/v1/pods').repeat(1_000));
-    const all = connection.flood(requests, 1_000);
-    const stuck = Symbol('stuck');
-    const stalled = async (): Promise<symbol> => {
-      for (let before = -1; before !== connection.socket.bytesWritten;) {
-        before = connection.socket.bytesWritten;
-        await delay(300);
-      }
-      return stuck;
-    };
-    assert.equal(await Promise.race([all, stalled()]), stuck);
-    connection.socket.destroy();
-    await all;
+    await connection.flood(requests, 1_000);
+    assert.ok(connection.socket.bytesWritten < 100 * requests.length);
   };
   await withstands(context, { run });
 });

@@ -10,6 +10,8 @@ export interface FakeProcess {
   readonly exited?: boolean;
   /** CONTAINER unless given. */
   readonly container?: string;
+  /** It is another one at each look, so that no scan sees it. */
+  readonly fleeting?: boolean;
   /** It may not be signalled. */
   readonly forbidden?: boolean;
   readonly onSignal?: (signal: NodeJS.Signals, table: FakeProcesses) => void;
@@ -21,8 +23,11 @@ export const CONTAINER = 'c'.repeat(64);
 /** A process table whose processes do what a test says. */
 export class FakeProcesses implements ProcessTable {
   readonly signalled: { pid: number; signal: NodeJS.Signals }[] = [];
+  readonly groupsKilled: number[] = [];
   /** How many scans have been begun. */
   scans = 0;
+  /** How many processes have been looked at, one way or the other. */
+  looks = 0;
   /** Called when a scan has read the last process, before anything that it has seen is used. */
   afterScan: () => void = () => undefined;
   readonly #processes = new Map<number, FakeProcess>();
@@ -51,12 +56,13 @@ export class FakeProcesses implements ProcessTable {
 
   pids(): Promise<readonly number[]> {
     this.scans += 1;
-    const pids = [...this.#processes.keys()];
+    const pids = [...this.#processes.values()].filter(({ fleeting }) => fleeting !== true).map(({ pid }) => pid);
     this.#lastOfScan = pids.at(-1);
     return Promise.resolve(pids);
   }
 
   stat(pid: number): ProcessStat | undefined {
+    this.looks += 1;
     const process = this.#processes.get(pid);
     if (pid === this.#lastOfScan) {
       this.#lastOfScan = undefined;
@@ -68,6 +74,7 @@ export class FakeProcesses implements ProcessTable {
   }
 
   isIn(pid: number, containerId: string): boolean {
+    this.looks += 1;
     return (this.#processes.get(pid)?.container ?? CONTAINER) === containerId && this.has(pid);
   }
 
@@ -79,6 +86,18 @@ export class FakeProcesses implements ProcessTable {
     if (process.onSignal === undefined) this.end(pid);
     else process.onSignal(signal, this);
     this.signalled.push({ pid, signal });
+  }
+
+  killGroup(group: number, signal: NodeJS.Signals | 0): void {
+    const members = [...this.#processes.values()].filter(({ session, group: its = session }) => its === group);
+    const allowed = members.filter(({ forbidden }) => forbidden !== true);
+    if (allowed.length === 0) throw errorOf(members.length === 0 ? 'ESRCH' : 'EPERM');
+    if (signal === 0) return;
+    for (const member of allowed) {
+      if (member.onSignal === undefined) this.end(member.pid);
+      else member.onSignal(signal, this);
+    }
+    this.groupsKilled.push(group);
   }
 }
 

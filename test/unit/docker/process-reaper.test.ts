@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { duplexPair, type Duplex } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
 import type { ExecState } from '../../../src/docker/engine.ts';
 import { ProcessReaper, type KillSignal, type LeftCause } from '../../../src/docker/process-reaper.ts';
 import { ExecletError } from '../../../src/errors.ts';
@@ -101,6 +102,33 @@ test('on a terminal SIGHUP comes first; each signal comes once, and only to what
   ]);
 });
 
+const comet: FakeProcess = { pid: 900, session: COMMAND, fleeting: true, ...endsBy('SIGKILL') };
+
+test('what forks and ends faster than it is looked at goes with its group', async () => {
+  const processes = new FakeProcesses([command, comet, { pid: 400, session: 400 }]);
+  const { killed, left, log } = await terminate(processes);
+  assert.deepEqual([processes.groupsKilled, processes.has(900), processes.has(400)], [[COMMAND], false, true]);
+  assert.deepEqual(killed, ['SIGTERM', 'SIGKILL']);
+  assert.deepEqual(left, []);
+  assert.match(log.at(-1) ?? '', /"signals":\["SIGTERM","SIGKILL"\]/);
+});
+
+test('without a command that was seen here its group is not killed, and what is left of it is counted', async () => {
+  const processes = new FakeProcesses([comet]);
+  const { killed, left } = await terminate(processes, { states: [EXITED] });
+  assert.deepEqual([processes.groupsKilled, killed, left], [[], [], ['survived']]);
+});
+
+test("a group is not killed when another process has the command's pid", async () => {
+  const processes = new FakeProcesses([{ ...command, onSignal: () => undefined }, comet]);
+  const reuse = (): void => {
+    if (processes.signalled.length > 0) processes.put({ ...command, startTime: 'later' });
+  };
+  processes.afterScan = reuse;
+  await terminate(processes);
+  assert.deepEqual(processes.groupsKilled, []);
+});
+
 test('a command that the end of its input ends is not signalled', async () => {
   const processes = new FakeProcesses([command]);
   processes.afterScan = () => processes.end(COMMAND);
@@ -175,7 +203,7 @@ test('processes that fork while they are killed are killed too', async () => {
     if (signal !== 'SIGKILL') return;
     for (const pid of [COMMAND, ...table.signalled.map(({ pid: killed }) => killed)]) table.end(pid);
     for (let child = 0; child < 3 && next < 640; child += 1, next += 1) {
-      table.put({ pid: next, session: COMMAND, onSignal: forks });
+      table.put({ pid: next, session: COMMAND, group: next, onSignal: forks }); // or they would go with the command's
     }
   };
   const processes = new FakeProcesses([{ ...command, onSignal: forks }]);
@@ -191,7 +219,7 @@ test('processes that fork while they are killed are killed too', async () => {
 test('a storm of forks that is faster than SIGKILL comes to an end, and what it leaves is counted', async () => {
   let next = 600;
   const storm = (signal: NodeJS.Signals, table: FakeProcesses): void => {
-    if (signal === 'SIGKILL') table.put({ pid: (next += 1), session: COMMAND, onSignal: storm });
+    if (signal === 'SIGKILL') table.put({ pid: (next += 1), session: COMMAND, group: next, onSignal: storm });
   };
   const processes = new FakeProcesses([{ ...command, onSignal: storm }]);
   processes.afterScan = () => {
@@ -200,6 +228,29 @@ test('a storm of forks that is faster than SIGKILL comes to an end, and what it 
   const { left } = await terminate(processes);
   assert.ok(left.length > 0);
   assert.ok(left.every(cause => cause === 'survived'));
+});
+
+test('however many processes a command has started, others have their turn', async () => {
+  const children = Array.from({ length: 5_000 }, (_, index) => ({
+    pid: 1_000 + index,
+    parent: COMMAND,
+    session: COMMAND,
+  }));
+  const escaped = children.map(({ pid }) => ({ pid: pid + 10_000, parent: COMMAND, session: pid + 10_000 }));
+  const processes = new FakeProcesses([{ ...command, ...endsBy('SIGKILL') }, ...children, ...escaped]);
+  let most = 0;
+  const over = new AbortController();
+  const others = (async () => {
+    for (; !over.signal.aborted; processes.looks = 0) {
+      await turn();
+      most = Math.max(most, processes.looks);
+    }
+  })();
+  const { left } = await terminate(processes);
+  over.abort();
+  await others;
+  assert.equal(left.length, escaped.length);
+  assert.ok(most < 1_000, `${most} looks in one turn`);
 });
 
 test('descendants in a session of their own are counted once each, and not signalled', async () => {

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import type { ExecHandler } from '../../../src/exec/handler.ts';
 import type { Session } from '../../../src/exec/session.ts';
 import { SessionTable, type AdmissionLimits } from '../../../src/exec/session-table.ts';
@@ -195,6 +197,17 @@ test('draining tells the terminals, leaves what ends in time its own code, and e
   await table.whenEmpty();
 });
 
+test('draining answers how many clients have not taken the end of their sessions', async () => {
+  const table = tableOf();
+  const slow = run(admit(table), new FakeConnection({ slow: true }));
+  const quick = run(admit(table));
+  assert.equal(await table.drain({ timeoutMs: 1, deliveryMs: 1 }), 1);
+  await quick.done;
+  slow.connection.destroy();
+  await slow.done;
+  assert.equal(await table.drain({ timeoutMs: 1, deliveryMs: 1 }), 0);
+});
+
 test('a session is not over before what it has left in its container is dealt with', async () => {
   const table = tableOf();
   const killing = Promise.withResolvers<undefined>();
@@ -208,4 +221,37 @@ test('a session is not over before what it has left in its container is dealt wi
   killing.resolve(undefined);
   await Promise.all([table.whenEmpty(), done]);
   assert.equal(table.size, 0);
+});
+
+test('of what clients and proxies chose only so much is shown, and kept', async () => {
+  const table = tableOf();
+  const long = 'x'.repeat(1_000_000);
+  const fields = { user: long, proxy: long, auditId: long, forwardedFor: long, command: [long, long] };
+  const session = admit(table, { ...fields, groups: Array.from({ length: 10_000 }, () => 'group') });
+  const { exit, done } = run(session);
+  exit(0);
+  await done;
+  const [view] = table.list();
+  assert.ok(JSON.stringify(view).length < 16_384);
+  assert.match(view?.user ?? '', /^x{1000,}…$/);
+  assert.match(view?.program ?? '', /^x{256}$/);
+});
+
+test('a session that is remembered keeps nothing of its request', async () => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const heapBytes = (): number => {
+    collect();
+    return process.memoryUsage().heapUsed;
+  };
+  const table = tableOf();
+  const before = heapBytes();
+  for (let round = 0; round < 50; round += 1) {
+    const line = `/usr/bin/some-program ${round} ${'x'.repeat(1_000_000)}`;
+    const { exit, done } = run(admit(table, { command: line.split(' ') }));
+    exit(0);
+    await done;
+  }
+  const grown = heapBytes() - before;
+  assert.ok(grown < 5_000_000, `${grown} bytes`);
 });

@@ -59,6 +59,8 @@ test('a path that is not known, as it was sent, is nothing that anybody may do',
     '/api/v1/namespaces/ns/pods/web/status',
     '/execlet/v1/sessions/',
     '/execlet/v1/sessions/a/b',
+    '/execlet/v1/sessions/a%2Fb',
+    '/execlet/v1/sessions/%2e%2e',
     'http://localhost/pods',
     '/exec',
     '/%70ods',
@@ -69,4 +71,5 @@ test('a path that is not known, as it was sent, is nothing that anybody may do',
     assert.equal(actionOf('GET', path), undefined, path);
   }
   assert.throws(() => actionOf('GET', '/api/v1/namespaces/%zz/pods'), { code: 'BadExecRequest' });
+  assert.throws(() => actionOf('DELETE', '/execlet/v1/sessions/%zz'), { code: 'BadExecRequest' });
 });

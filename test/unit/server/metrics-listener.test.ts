@@ -41,6 +41,21 @@ test('an upgrade is a request like any other', async context => {
   assert.match(await text(socket), /^HTTP\/1\.1 404 Not Found\r\n/);
 });
 
+test('a scraper that does not wait for its answer is cut off: each takes time of everybody', async context => {
+  let scrapes = 0;
+  const scrape = () => {
+    scrapes += 1;
+    return Promise.resolve({ contentType: 'text/plain', text: 'metrics\n' });
+  };
+  const listening = await listenForMetrics({ host: '127.0.0.1', port: 0, scrape });
+  context.after(() => listening.close());
+  const socket = connect(listening.port, '127.0.0.1');
+  socket.on('error', () => undefined).resume(); // a reset is an end, too
+  socket.write('GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(1_000));
+  await once(socket, 'close');
+  assert.equal(scrapes, 1);
+});
+
 test('of the connections of one who holds them only so many are taken', async context => {
   const { port } = await listener(context);
   const held = await Promise.all(

@@ -18,7 +18,7 @@ interface Seen {
 
 /** A connection to a server that takes upgrades to WebSocket only, and answers nothing by itself. */
 async function connected(context: TestContext): Promise<Seen> {
-  const pipelining = new Pipelining();
+  const pipelining = new Pipelining({ maxUnanswered: 3 });
   const taken: string[] = [];
   const unanswered: ServerResponse[] = [];
   let wake = (): void => undefined;
@@ -98,4 +98,13 @@ test('requests one behind the other are taken, and an upgrade behind those that 
   client.write(get('/exec', UPGRADE));
   await something;
   assert.deepEqual(taken, ['GET /one', 'GET /two', 'upgrade']);
+});
+
+test('of requests that come at once only so many are taken, and the connection is closed', async context => {
+  const { client, taken, next } = await connected(context);
+  const something = next();
+  client.write(get('/').repeat(1_000));
+  await something;
+  await closed(client);
+  assert.deepEqual(taken, ['GET /', 'GET /', 'GET /']);
 });
