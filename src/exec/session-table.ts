@@ -176,7 +176,8 @@ export class SessionTable {
     if (session.outcome !== undefined) {
       addBytes(this.#relayedBytes, session.bytes);
       this.#options.onEnded(session);
-      this.#ended.push(viewOf(session));
+      // A copy, since a part of a string keeps the whole in memory, and what a client chose is a part of its query, which may have a MiB.
+      this.#ended.push(structuredClone(viewOf(session)));
       if (this.#ended.length > MAX_REMEMBERED) this.#ended.shift();
     }
     if (this.#live.size > 0) return;
