@@ -155,7 +155,8 @@ export class ExecService {
       socket.setTimeout(0);
     }
     const { wanted } = request;
-    const acceptance = { request: incoming, socket, head, protocol, wanted, limits, session: session.id };
+    const { id, signal: ending } = session;
+    const acceptance = { request: incoming, socket, head, protocol, wanted, limits, session: id, ending };
     let connection: RemoteCommandConnection;
     try {
       // A client that did not wait for the end of the checks.

@@ -39,7 +39,8 @@ async function serveOne(
       vanishedHosts: new VanishedHosts({ intervalMs: KEEPALIVE_INTERVAL_MS }),
     };
     const wanted = { stdin: false, stdout: true, stderr: false, tty: false };
-    void accept({ request, socket, head, wanted, limits, session: 'one' }).then(async connection => {
+    const ending = new AbortController().signal;
+    void accept({ request, socket, head, wanted, limits, session: 'one', ending }).then(async connection => {
       const drained = { notify: (): void => undefined };
       connection.streams.onDrain(() => drained.notify());
       for (let written = 0; written < BYTES; written += 40_000) {
