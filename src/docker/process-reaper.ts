@@ -8,21 +8,13 @@ import { ProcessScanner } from './process-scan.ts';
 import type { ProcessStat, ProcessTable } from './process-table.ts';
 
 /** What processes are ended with, mildest first. */
-export const KILL_SIGNALS = ['SIGHUP', 'SIGTERM', 'SIGKILL'] as const;
-export type KillSignal = (typeof KILL_SIGNALS)[number];
+export type KillSignal = 'SIGHUP' | 'SIGTERM' | 'SIGKILL';
 
 /**
  * Why a process is left in a container: it has a session of its own; it outlives SIGKILL; we may not signal it; its pid is not seen
  * here; its Engine is on another host; the Engine does not say which one it is.
  */
-export const LEFT_CAUSES = [
-  'new_session',
-  'survived',
-  'not_permitted',
-  'no_host_pid',
-  'remote_engine',
-  'unknown',
-] as const;
+const LEFT_CAUSES = ['new_session', 'survived', 'not_permitted', 'no_host_pid', 'remote_engine', 'unknown'] as const;
 export type LeftCause = (typeof LEFT_CAUSES)[number];
 
 /** Between two looks at processes that are being waited for. */

@@ -20,8 +20,7 @@ const KILLED = 128 + 9;
 export type SessionState = 'admitted' | 'accepted' | 'created' | 'started' | 'draining' | 'ended';
 
 /** What the setting up of a session takes its time for; the first two are over before there is a session. */
-export const SETUP_PHASES = ['authenticate', 'authorize', 'accept', 'create', 'start', 'first_byte'] as const;
-export type SetupPhase = (typeof SETUP_PHASES)[number];
+export type SetupPhase = 'authenticate' | 'authorize' | 'accept' | 'create' | 'start' | 'first_byte';
 
 /** Where an exit code was learned; `unknown` where the Engine did not tell a client that waited for it. */
 export type ExitSource = ExitStatus['source'] | 'unknown';

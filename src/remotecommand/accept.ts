@@ -41,4 +41,6 @@ export interface Acceptance {
   readonly limits: ConnectionLimits;
   /** Named in what the client is told of a failure. */
   readonly session: string;
+  /** Aborts with a SessionEnded as its reason when the session is ended: its client's streams are not waited for then. */
+  readonly ending: AbortSignal;
 }

@@ -30,7 +30,7 @@ const LOST_LIMITS: EndLimits = { deliveryTimeoutMs: 1_000, closeTimeoutMs: 0 };
  * Unknown stream types are answered too, as the kubelet does, and do not count.
  *
  * @throws {ExecletError} StreamsNotCreated after `streamCreationTimeoutMs`, measured from the 101; the connection is closed
- * @throws {SessionEnded} client_gone or protocol_error when the client goes before
+ * @throws {SessionEnded} client_gone or protocol_error when the client goes before; the reason of `ending` when that aborts before
  */
 export async function acceptSpdy(acceptance: Acceptance): Promise<RemoteCommandConnection> {
   const connection = new SpdyRemoteCommand(acceptance);
@@ -109,28 +109,44 @@ class SpdyRemoteCommand implements RemoteCommandConnection {
 
   /** Writes the 101 and resolves when every promised stream is open. */
   async open(): Promise<void> {
-    const { socket, head } = this.#acceptance;
+    const { socket, head, ending } = this.#acceptance;
     socket.write(
       'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n' +
         `X-Stream-Protocol-Version: ${this.protocol}\r\n\r\n`,
     );
     this.#spdy.start(head);
-    const inTime = await within(this.#limits.streamCreationTimeoutMs, this.#complete.promise);
+    const waitNoLonger = (): void => this.#complete.resolve(undefined);
+    ending.addEventListener('abort', waitNoLonger, { once: true });
+    if (ending.aborted) waitNoLonger();
+    await within(this.#limits.streamCreationTimeoutMs, this.#complete.promise);
+    ending.removeEventListener('abort', waitNoLonger);
     if (this.#closing.signal.aborted) throw this.#closing.signal.reason;
-    if (!inTime) {
-      const missing = [...this.#expected].filter(type => !this.#opened.has(type));
-      const error = new ExecletError(
-        'StreamsNotCreated',
-        `timed out waiting for the client to create streams, missing: ${missing.join(', ')} (session ${this.#acceptance.session})`,
-      );
-      void this.#end(
-        { kind: 'failed', reason: 'protocol_error', error },
-        { deliveryTimeoutMs: DESTROY_AFTER_MS, closeTimeoutMs: 0 },
-      );
-      throw error;
-    }
+    const missing = this.#missing;
+    if (missing.length > 0) throw this.#failToOpen(missing);
     this.#spdy.releaseInflater();
     this.#keepalive.start();
+  }
+
+  /** Tells a client that has opened the error stream why it is not waited for, and returns that. */
+  #failToOpen(missing: readonly StreamType[]): ExecletError | SessionEnded {
+    const { ending, session } = this.#acceptance;
+    const cause: unknown = ending.reason;
+    const why =
+      cause instanceof SessionEnded
+        ? cause
+        : new ExecletError(
+            'StreamsNotCreated',
+            `timed out waiting for the client to create streams, missing: ${missing.join(', ')}`,
+          );
+    const code = why instanceof ExecletError ? why.code : 'Internal';
+    const reason = why instanceof SessionEnded ? why.endReason : 'protocol_error';
+    const error = new ExecletError(code, `${why.message} (session ${session})`, { cause: why });
+    void this.#end({ kind: 'failed', reason, error }, { deliveryTimeoutMs: DESTROY_AFTER_MS, closeTimeoutMs: 0 });
+    return why;
+  }
+
+  get #missing(): StreamType[] {
+    return [...this.#expected].filter(type => !this.#opened.has(type));
   }
 
   finish(outcome: ExecOutcome): Promise<void> {
@@ -175,7 +191,7 @@ class SpdyRemoteCommand implements RemoteCommandConnection {
     } else if (type === 'resize') {
       stream.consume({ data: chunk => this.#resize(chunk), end: () => undefined });
     } // else nothing is expected on it: what comes all the same is read and dropped
-    if ([...this.#expected].every(expected => this.#opened.has(expected))) this.#complete.resolve(undefined);
+    if (this.#missing.length === 0) this.#complete.resolve(undefined);
     return true;
   }
 

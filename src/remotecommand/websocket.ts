@@ -4,7 +4,7 @@ import { WebSocket, WebSocketServer, type RawData } from 'ws';
 import type { ExecOutcome, ExecStreams, OutputSink, RemoteCommandConnection } from '../exec/connection.ts';
 import { SessionEnded } from '../exec/end-reason.ts';
 import { ExecletError } from '../errors.ts';
-import { within } from '../within.ts';
+import { aborted, within } from '../within.ts';
 import type { Acceptance, ConnectionLimits, WantedStreams } from './accept.ts';
 import { CHANNEL, decodeBase64, decodeBinary, encodeBase64, encodeBinary, type Channel } from './channel.ts';
 import { HeldInput } from './held-input.ts';
@@ -158,13 +158,18 @@ class WebSocketConnection implements RemoteCommandConnection {
     });
     this.#keepalive.start();
     socket.on('drain', () => this.#drained());
+    // Behind the listener of ws, which tells nobody of the peer's Close but only of the connection's end; that may be long in coming, from
+    // a peer that reads nothing any more.
+    socket.on('data', () => {
+      if (webSocket.readyState === WebSocket.CLOSING) this.#abort(clientClosed());
+    });
     webSocket.on('message', message => this.#receive(message));
     webSocket.on('ping', data => this.#pong(data));
     webSocket.on('pong', data => this.#keepalive.answered(Number(data.toString())));
     webSocket.on('error', cause => this.#abort(new SessionEnded('protocol_error', cause.message, { cause })));
     webSocket.on('close', () => {
       this.#keepalive.stop();
-      this.#abort(new SessionEnded('client_gone', 'the client closed the connection'));
+      this.#abort(clientClosed());
       this.#stall.over();
       this.#drained();
       this.#socketClosed.resolve(undefined);
@@ -195,12 +200,12 @@ class WebSocketConnection implements RemoteCommandConnection {
 
   /**
    * Megabytes can lie in the kernel's buffers for a client that reads slowly: its pong says that it has read them. Nothing may follow
-   * the Close, so this is the last ping; a client that does not answer it is judged by TCP.
+   * the Close, so this is the last ping; a client that does not answer it is judged by TCP, and one that sends a Close of its own will not.
    */
   async #deliver(): Promise<void> {
     const delivered = this.#keepalive.allRead();
     this.#webSocket.close(NORMAL_CLOSURE);
-    await within(this.#limits.deliveryTimeoutMs, Promise.race([delivered, this.#socketClosed.promise]));
+    await within(this.#limits.deliveryTimeoutMs, Promise.race([delivered, aborted(this.closed)]));
   }
 
   #ping(ping: number): boolean {
@@ -284,4 +289,8 @@ class WebSocketConnection implements RemoteCommandConnection {
   #abort(reason: SessionEnded): void {
     this.#closing.abort(reason); // only the first counts
   }
+}
+
+function clientClosed(): SessionEnded {
+  return new SessionEnded('client_gone', 'the client closed the connection');
 }

@@ -15,7 +15,6 @@ import { notServed } from '../kubeapi/not-served.ts';
 import type { Logger } from '../log.ts';
 import type { ConnectionLimits } from '../remotecommand/accept.ts';
 import { negotiateSpdy, negotiateWebSocket, protocolsOf, type StreamProtocol } from '../remotecommand/protocol.ts';
-import { resetConnection } from '../remotecommand/reset-connection.ts';
 import { acceptSpdy } from '../remotecommand/spdy.ts';
 import { checkWebSocketHandshake, type WebSocketAcceptor } from '../remotecommand/websocket.ts';
 import type { AccessControl } from './access-control.ts';
@@ -156,18 +155,14 @@ export class ExecService {
       socket.setTimeout(0);
     }
     const { wanted } = request;
-    const acceptance = { request: incoming, socket, head, protocol, wanted, limits, session: session.id };
-    // A client that takes its time to open its streams must not hold up what ends its session.
-    const cutOff = (): void => resetConnection(socket);
-    session.signal.addEventListener('abort', cutOff, { once: true });
+    const { id, signal: ending } = session;
+    const acceptance = { request: incoming, socket, head, protocol, wanted, limits, session: id, ending };
     let connection: RemoteCommandConnection;
     try {
-      if (session.signal.aborted) cutOff();
       // A client that did not wait for the end of the checks.
       if (socket.destroyed) throw new SessionEnded('client_gone', 'the client left before the upgrade');
       connection = transport === 'websocket' ? await webSockets.accept(acceptance) : await acceptSpdy(acceptance);
-    } catch (failure) {
-      const cause: unknown = session.signal.aborted ? session.signal.reason : failure;
+    } catch (cause) {
       const end = session.failToOpen(cause instanceof SessionEnded ? cause.endReason : 'protocol_error');
       sessionLog?.ended({ ...session.fields, ...end });
       log.info('client did not complete the upgrade', {
@@ -177,8 +172,6 @@ export class ExecService {
         error: String(cause),
       });
       return;
-    } finally {
-      session.signal.removeEventListener('abort', cutOff);
     }
     await this.#run(upgrade, connection);
   }

@@ -8,6 +8,7 @@ import { Daemon } from '../support/daemon.ts';
 import { startTestEngine, type TestEngine } from '../support/engine.ts';
 import { gateSize } from '../support/gates.ts';
 import { untilConnections, type KernelConnection } from '../support/kernel-connections.ts';
+import { newMark, untilMarked } from '../support/left-behind.ts';
 import { oneKubectlPerTransport } from '../support/one-kubectl-per-transport.ts';
 import { TwoHosts } from '../support/two-hosts.ts';
 
@@ -21,15 +22,17 @@ const IDLE_ENDS_WITHIN_MS = 65_000;
 /** By looks at the kernel's tables: a minute of them, some time until the first, and for packets that are repeated ever more seldom. */
 const PAUSED_ENDS_WITHIN_MS = 240_000;
 
+/** In the arguments of every command. */
+const MARK = newMark();
 /** What a client does when its host vanishes. */
 const CLIENTS = {
   idle: {
-    command: ['sleep', '10000'],
+    command: ['sleep', MARK],
     message: new RegExp(`^the client has not answered for ${INTERVAL_MS / 500} s$`),
   },
   // What nobody reads fills the pipe, then kubectl, then the connection: it says nothing any more, and answers no ping.
   paused: {
-    command: ['cat', '/dev/zero'],
+    command: ['sh', '-c', `cat /dev/zero; : ${MARK}`],
     message: new RegExp(`^the client's host has not answered for ${(3 * INTERVAL_MS) / 1_000} s$`),
   },
 } as const;
@@ -66,6 +69,7 @@ describe('clients whose host vanishes without a word', { skip }, () => {
         return here.filter(({ timer }) => timer === 'closed window').length === clients.length;
       });
     }
+    await untilMarked(MARK, daemons.size * clients.length * Object.keys(CLIENTS).length);
     await startOnClient(UNDELIVERED);
     for (const daemon of daemons.values()) await daemon.waitForSessionsEnded(clients.length, START_TIMEOUT_MS);
     await hosts.cut();
@@ -112,6 +116,10 @@ describe('clients whose host vanishes without a word', { skip }, () => {
         });
       }
     }
+  });
+
+  test('nothing is left of their commands', async () => {
+    await untilMarked(MARK, 0);
   });
 
   test('nothing is left of their connections, also where the command had exited long before', async () => {

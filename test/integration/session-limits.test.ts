@@ -6,6 +6,7 @@ import { askApi } from '../support/api.ts';
 import { Daemon } from '../support/daemon.ts';
 import { askForUpgrade, type UpgradeAnswer } from '../support/upgrade-request.ts';
 import { TRANSPORTS, type Transport } from '../support/raw-exec.ts';
+import { dialSpdy } from '../support/spdy-client.ts';
 import { withoutSessionName } from '../support/session-name.ts';
 import { StandInEngine, stdcopyFrame } from '../support/stand-in-engine.ts';
 import { WebSocketClient } from '../support/websocket-client.ts';
@@ -238,4 +239,21 @@ test('sessions are listed, shown and ended over the API, and the client is told 
   assert.partialDeepStrictEqual(shown, { status: 200, body: { state: 'ended', reason: 'admin', stdoutBytes: 2 } });
   assert.partialDeepStrictEqual(await askApi(daemon, path, 'DELETE'), { status: 409 });
   assert.partialDeepStrictEqual(await askApi(daemon, '/execlet/v1/sessions/nothing', 'DELETE'), { status: 404 });
+});
+
+test('a session is ended also while its client still opens its streams', async context => {
+  const { daemon, creates } = await serve(context);
+  const { client } = await dialSpdy({ port: daemon.port, path: PATH, protocols: ['v4.channel.k8s.io'] });
+  assert.ok(client !== undefined);
+  const error = await client.open({ streamtype: 'error' });
+  const { body } = await askApi(daemon, '/execlet/v1/sessions');
+  const [session] = (body as { sessions: { id: string; state: string }[] }).sessions;
+  assert.equal(session?.state, 'admitted');
+  const path = `/execlet/v1/sessions/${session.id}`;
+  assert.partialDeepStrictEqual(await askApi(daemon, path, 'DELETE'), { status: 200 });
+  assert.partialDeepStrictEqual(await askApi(daemon, path), { body: { state: 'ended', reason: 'admin' } });
+  const status = JSON.parse((await error.ended()).toString()) as Status;
+  assert.equal(reasonIn(status), 'admin');
+  assert.match(status.message, /the session was ended by system:anonymous \(session /);
+  assert.equal(creates(), 0);
 });

@@ -36,8 +36,8 @@ export const ITEMS: Readonly<Record<number, string>> = {
 export const ELSEWHERE: Readonly<Record<number, string>> = {
   6: 'test/e2e/api-server-proxy.test.ts (an API server’s proxy; no CONNECT proxy)',
   8: 'test/e2e/kubectl-cp.test.ts',
-  14: 'not served yet: idle connections stay',
-  15: 'not served yet: execlet listens on loopback addresses only',
+  14: 'test/integration/session-limits.test.ts',
+  15: 'test/integration/access/matrix.test.ts',
   23: 'test/unit/remotecommand/status.test.ts and test/e2e/exit-status.gate.test.ts (every code from 0 to 255)',
   28: 'test/integration/spdy-protocols.test.ts (late streams), test/integration/websocket-protocols.test.ts (text messages)',
   29: 'test/integration/refusals.test.ts',

@@ -147,6 +147,29 @@ test('shows the first word of a command and nothing of the rest', () => {
   assert.equal(table.find('one')?.program, 'mysql');
 });
 
+/** What is in use when all garbage has been collected. */
+function usedBytes(): number {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  collect();
+  return process.memoryUsage().heapUsed;
+}
+
+test('what is remembered of a session that has ended keeps nothing else of its request in memory', () => {
+  const [sessions, bytes] = [64, 512 * 1024];
+  const table = tableOf();
+  const before = usedBytes();
+  for (let index = 0; index < sessions; index += 1) {
+    const query = Buffer.from(`?id=audit-id-of-${index}&command=program-${index}&command=${'x'.repeat(bytes)}`);
+    const values = new URLSearchParams(query.toString('latin1'));
+    const [auditId] = values.getAll('id');
+    admit(table, { auditId, command: values.getAll('command') }).failToOpen('client_gone');
+  }
+  const keptBytes = usedBytes() - before;
+  assert.partialDeepStrictEqual(table.list()[0], { auditId: 'audit-id-of-63', program: 'program-63' });
+  assert.ok(keptBytes < (sessions * bytes) / 4, `${keptBytes} bytes`);
+});
+
 test('an administrator ends a session: its client is told who did, and a second time it is over', async () => {
   const table = tableOf();
   const { connection, done } = run(admit(table, { session: 'one' }));
