@@ -158,13 +158,18 @@ class WebSocketConnection implements RemoteCommandConnection {
     });
     this.#keepalive.start();
     socket.on('drain', () => this.#drained());
+    // Behind the listener of ws, which tells nobody of the peer's Close but only of the connection's end; that may be long in coming, from
+    // a peer that reads nothing any more.
+    socket.on('data', () => {
+      if (!this.#finishing && webSocket.readyState === WebSocket.CLOSING) this.#abort(clientClosed());
+    });
     webSocket.on('message', message => this.#receive(message));
     webSocket.on('ping', data => this.#pong(data));
     webSocket.on('pong', data => this.#keepalive.answered(Number(data.toString())));
     webSocket.on('error', cause => this.#abort(new SessionEnded('protocol_error', cause.message, { cause })));
     webSocket.on('close', () => {
       this.#keepalive.stop();
-      this.#abort(new SessionEnded('client_gone', 'the client closed the connection'));
+      this.#abort(clientClosed());
       this.#stall.over();
       this.#drained();
       this.#socketClosed.resolve(undefined);
@@ -284,4 +289,8 @@ class WebSocketConnection implements RemoteCommandConnection {
   #abort(reason: SessionEnded): void {
     this.#closing.abort(reason); // only the first counts
   }
+}
+
+function clientClosed(): SessionEnded {
+  return new SessionEnded('client_gone', 'the client closed the connection');
 }

@@ -199,6 +199,17 @@ for (const [title, sent, protocol] of HARMLESS) {
   });
 }
 
+test('a CLOSE ends the session at once, also of a client that reads nothing any more and keeps its connection', async context => {
+  const { daemon } = served;
+  const connection = await open('/exec/default/web/app?command=cat&command=/dev/zero&output=1');
+  context.after(() => connection.socket.destroy());
+  connection.socket.pause();
+  const ended = daemon.sessionsEnded().length;
+  await connection.send(close(3, 0xe8));
+  const sessions = await daemon.waitForSessionsEnded(ended + 1);
+  assert.equal(sessions.at(-1)?.reason, 'client_gone');
+});
+
 /** Frames that say nothing and ask for nothing, enough for one read of 64 KiB. */
 const PADDING = repeated(490, frame(OPCODE.pong, 'x'.repeat(125)));
 
