@@ -25,8 +25,7 @@ export function actionOf(method: string, pathname: string): RouteAction | undefi
   if (pathname === '/pods' || pathname === '/api/v1/pods') return { kind: 'pods', verb: 'list' };
   const sessions = SESSIONS.exec(pathname);
   if (sessions !== null) {
-    const [, id] = sessions;
-    if (id !== undefined && decodeName(id) === undefined) return undefined;
+    decodeName(sessions[1] ?? ''); // an id may be anything that is valid percent-encoding
     return { kind: 'sessions', verb: method === 'DELETE' ? 'delete' : 'list' };
   }
   if (DISCOVERY_PATHS.has(pathname) || notServed(pathname) !== undefined) return { kind: 'discovery' };
