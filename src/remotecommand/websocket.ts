@@ -4,7 +4,7 @@ import { WebSocket, WebSocketServer, type RawData } from 'ws';
 import type { ExecOutcome, ExecStreams, OutputSink, RemoteCommandConnection } from '../exec/connection.ts';
 import { SessionEnded } from '../exec/end-reason.ts';
 import { ExecletError } from '../errors.ts';
-import { aborted, within } from '../within.ts';
+import { within } from '../within.ts';
 import type { Acceptance, ConnectionLimits, WantedStreams } from './accept.ts';
 import { CHANNEL, decodeBase64, decodeBinary, encodeBase64, encodeBinary, type Channel } from './channel.ts';
 import { HeldInput } from './held-input.ts';
@@ -161,7 +161,7 @@ class WebSocketConnection implements RemoteCommandConnection {
     // Behind the listener of ws, which tells nobody of the peer's Close but only of the connection's end; that may be long in coming, from
     // a peer that reads nothing any more.
     socket.on('data', () => {
-      if (webSocket.readyState === WebSocket.CLOSING) this.#abort(clientClosed());
+      if (!this.#finishing && webSocket.readyState === WebSocket.CLOSING) this.#abort(clientClosed());
     });
     webSocket.on('message', message => this.#receive(message));
     webSocket.on('ping', data => this.#pong(data));
@@ -200,12 +200,12 @@ class WebSocketConnection implements RemoteCommandConnection {
 
   /**
    * Megabytes can lie in the kernel's buffers for a client that reads slowly: its pong says that it has read them. Nothing may follow
-   * the Close, so this is the last ping; a client that does not answer it is judged by TCP, and one that sends a Close of its own will not.
+   * the Close, so this is the last ping; a client that does not answer it is judged by TCP.
    */
   async #deliver(): Promise<void> {
     const delivered = this.#keepalive.allRead();
     this.#webSocket.close(NORMAL_CLOSURE);
-    await within(this.#limits.deliveryTimeoutMs, Promise.race([delivered, aborted(this.closed)]));
+    await within(this.#limits.deliveryTimeoutMs, Promise.race([delivered, this.#socketClosed.promise]));
   }
 
   #ping(ping: number): boolean {
