@@ -43,6 +43,9 @@ const DELIVERY_AT_STOP_MS = 10_000;
 /** For what the daemon does when it stops beside waiting: answers of the Engine, looks at processes. */
 const STOP_SLACK_MS = 30_000;
 
+/** Node's timers fire at once for anything longer. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
 /** A daemon that listens. */
 export interface Daemon {
   readonly address: string;
@@ -214,7 +217,7 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
       server.close();
       server.destroy();
       // What the sessions have left in their containers is being ended still.
-      await within(2 * killGracePeriodMs + STOP_SLACK_MS, sessions.whenEmpty());
+      await within(Math.min(2 * killGracePeriodMs + STOP_SLACK_MS, MAX_TIMER_MS), sessions.whenEmpty());
       watch.stop();
       heartbeat.stop();
       tls?.close();

@@ -73,6 +73,8 @@ export class Session implements SessionLife {
   #connection: RemoteCommandConnection | undefined;
   /** Where a person sits at a terminal. */
   #terminal: { write(chunk: Buffer): unknown } | undefined;
+  /** For the terminal, once the command runs. */
+  #notice: Buffer | undefined;
   #end: SessionEndFields | undefined;
   #exitSource: ExitSource | undefined;
 
@@ -119,14 +121,20 @@ export class Session implements SessionLife {
     if (this.#state === 'draining') this.#connection?.destroy();
   }
 
-  /** Says something to whoever sits at the terminal; to nobody where there is none, or the command has ended. */
+  /**
+   * Says something to whoever sits at the terminal, as soon as the command runs; to nobody where there is none, or the command has
+   * ended.
+   */
   tell(text: string): void {
-    if (this.#state === 'started') this.#terminal?.write(Buffer.from(`\r\n[execlet] ${text}\r\n`));
+    const notice = Buffer.from(`\r\n[execlet] ${text}\r\n`);
+    if (this.#state === 'started') this.#terminal?.write(notice);
+    else this.#notice = notice;
   }
 
   reached(state: 'created' | 'started'): void {
     this.#state = state;
     this.#phase(state === 'created' ? 'create' : 'start');
+    if (state === 'started' && this.#notice !== undefined) this.#terminal?.write(this.#notice);
   }
 
   keepUntil(work: Promise<void>): void {

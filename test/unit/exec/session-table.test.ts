@@ -231,6 +231,16 @@ test('draining answers how many clients have not taken the end of their sessions
   assert.equal(await table.drain({ timeoutMs: 1, deliveryMs: 1 }), 0);
 });
 
+test('a terminal whose command is started while the daemon drains is told then', async () => {
+  const table = tableOf();
+  const opening = admit(table);
+  const drained = table.drain({ timeoutMs: 60_000, deliveryMs: 1_000 });
+  const { connection, exit } = run(opening, new FakeConnection(), true);
+  exit(0);
+  assert.equal(await drained, 0);
+  assert.match(connection.stdout, /^\r\n\[execlet\] execlet is stopping on this node: this session ends in 60s\r\n$/);
+});
+
 test('a session is not over before what it has left in its container is dealt with', async () => {
   const table = tableOf();
   const killing = Promise.withResolvers<undefined>();
