@@ -40,9 +40,13 @@ export class Output {
   }
 }
 
+/** Of the streams that are printed on, which is done again and again: the listeners of an Output stay. */
+const printed = new WeakMap<Writable, Output>();
+
 /** Writes text and waits until it has left the process. */
 export async function print(text: string, stream: Writable = process.stdout): Promise<void> {
-  const output = new Output(stream);
+  const output = printed.get(stream) ?? new Output(stream);
+  printed.set(stream, output);
   output.write(text);
   await output.flush();
 }
