@@ -43,5 +43,5 @@ export function execPath({ command, stdin, tty }: AskedExec): string {
   if (stdin) query.set('input', '1');
   query.set('output', '1');
   query.set(tty ? 'tty' : 'error', '1');
-  return `/exec/default/web/app?${query}`;
+  return `/exec/default/web/app?${query.toString()}`;
 }

@@ -10,6 +10,8 @@ const CONTAINER = 'c'.repeat(64);
 const FRAME_BYTES = 32 * 1024;
 /** Written in one call. */
 const BATCH_BYTES = 1024 * 1024;
+/** More than Linux gives: no process of this host is taken for one of these. */
+const FIRST_PID = 5_000_000;
 const STDOUT = 1;
 const STDERR = 2;
 const HEAD_END = Buffer.from('\r\n\r\n');
@@ -21,6 +23,7 @@ interface StandInExec {
   readonly command: readonly string[];
   readonly tty: boolean;
   exitCode: number | null;
+  readonly pid: number;
 }
 
 const [socketPath = '', containers = '1'] = process.argv.slice(2);
@@ -69,11 +72,14 @@ function answer(connection: Socket, path: string, body: string): void {
   if (/^\/containers\/[^/]+\/exec$/.test(path)) {
     const { Cmd, Tty } = createBody.parse(JSON.parse(body));
     created += 1;
-    execs.set(String(created), { command: Cmd, tty: Tty, exitCode: null });
+    execs.set(String(created), { command: Cmd, tty: Tty, exitCode: null, pid: FIRST_PID + created });
     send(connection, { Id: String(created) }, '201 Created');
   } else if (path.startsWith('/exec/') && path.endsWith('/json')) {
     const exec = execs.get(path.split('/')[2] ?? '');
-    send(connection, { Running: exec?.exitCode === null, ExitCode: exec?.exitCode ?? null, Pid: 0 });
+    send(connection, { Running: exec?.exitCode === null, ExitCode: exec?.exitCode ?? null, Pid: exec?.pid ?? 0 });
+  } else if (path.endsWith('/top')) {
+    const running = [...execs.values()].filter(({ exitCode }) => exitCode === null);
+    send(connection, { Titles: ['PID'], Processes: running.map(({ pid }) => [String(pid)]) });
   } else if (path.startsWith('/events')) {
     connection.write('HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n');
     eventStreams.add(connection);
