@@ -6,6 +6,8 @@ export type Channel = (typeof CHANNEL)[keyof typeof CHANNEL];
 export const CLOSE_CHANNEL = 255;
 
 const DIGIT_ZERO = 0x30;
+/** The first byte of a frame that is a whole binary message. */
+const FINAL_BINARY = 0x82;
 
 /** What one message of the client means. */
 export type ChannelMessage =
@@ -47,7 +49,30 @@ export function encodeBinary(channel: Channel, payload: Buffer): Buffer {
   return message;
 }
 
-/** The same for a base64 subprotocol; to be sent as a text message. */
+/**
+ * What goes before the payload of an unmasked, unfragmented WebSocket message (RFC 6455, 5.2): the frame's header, then the channel
+ * byte. So the payload itself need not be copied.
+ */
+export function messageHeader(channel: Channel, payloadBytes: number): Buffer {
+  const length = 1 + payloadBytes;
+  const lengthBytes = length < 126 ? 0 : length <= 0xffff ? 2 : 8;
+  const header = Buffer.allocUnsafe(3 + lengthBytes);
+  header[0] = FINAL_BINARY;
+  if (lengthBytes === 0) {
+    header[1] = length;
+  } else if (lengthBytes === 2) {
+    header[1] = 126;
+    header.writeUInt16BE(length, 2);
+  } else {
+    header[1] = 127;
+    header.writeUInt32BE(0, 2); // no chunk has 4 GiB
+    header.writeUInt32BE(length, 6);
+  }
+  header[2 + lengthBytes] = channel;
+  return header;
+}
+
+/** The message of a base64 subprotocol; to be sent as a text message. */
 export function encodeBase64(channel: Channel, payload: Buffer): string {
   return `${channel}${payload.toString('base64')}`;
 }

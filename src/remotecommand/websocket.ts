@@ -4,9 +4,10 @@ import { WebSocket, WebSocketServer, type RawData } from 'ws';
 import type { ExecOutcome, ExecStreams, OutputSink, RemoteCommandConnection } from '../exec/connection.ts';
 import { SessionEnded } from '../exec/end-reason.ts';
 import { ExecletError } from '../errors.ts';
+import { TickCork } from '../tick-cork.ts';
 import { within } from '../within.ts';
 import type { Acceptance, ConnectionLimits, WantedStreams } from './accept.ts';
-import { CHANNEL, decodeBase64, decodeBinary, encodeBase64, encodeBinary, type Channel } from './channel.ts';
+import { CHANNEL, decodeBase64, decodeBinary, encodeBase64, messageHeader, type Channel } from './channel.ts';
 import { HeldInput } from './held-input.ts';
 import { InputStall } from './input-stall.ts';
 import { Keepalive } from './keepalive.ts';
@@ -109,6 +110,7 @@ class WebSocketConnection implements RemoteCommandConnection {
   readonly closed: AbortSignal;
   readonly #webSocket: WebSocket;
   readonly #socket: Duplex;
+  readonly #cork: TickCork;
   readonly #protocol: StreamProtocol;
   readonly #limits: ConnectionLimits;
   readonly #closing = new AbortController();
@@ -132,6 +134,7 @@ class WebSocketConnection implements RemoteCommandConnection {
     this.closed = this.#closing.signal;
     this.#webSocket = webSocket;
     this.#socket = socket;
+    this.#cork = new TickCork(socket);
     this.#protocol = protocol;
     this.#limits = limits;
     this.#wanted = wanted;
@@ -233,12 +236,15 @@ class WebSocketConnection implements RemoteCommandConnection {
   #send(channel: Channel, payload: Buffer): boolean {
     if (this.#webSocket.readyState !== WebSocket.OPEN) return true; // the session learns of it from `closed`
     if (payload.length > 0) this.#keepalive.outputWritten();
-    this.#webSocket.send(this.#encode(channel, payload));
-    return this.#webSocket.bufferedAmount < this.#limits.highWaterMarkBytes;
-  }
-
-  #encode(channel: Channel, payload: Buffer): Buffer | string {
-    return this.#protocol.base64 ? encodeBase64(channel, payload) : encodeBinary(channel, payload);
+    this.#cork.cork();
+    if (this.#protocol.base64) {
+      this.#webSocket.send(encodeBase64(channel, payload));
+    } else {
+      // Past ws, which would have header and payload in one buffer; it writes its own frames whole and at once, so ours fit between them.
+      this.#socket.write(messageHeader(channel, payload.length));
+      if (payload.length > 0) this.#socket.write(payload);
+    }
+    return this.#socket.writableLength < this.#limits.highWaterMarkBytes;
   }
 
   #receive(raw: RawData): void {

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import { TickCork } from '../tick-cork.ts';
 import { FrameDecoder } from './decoder.ts';
 import { encodeDataHeader, encodeGoAway, encodePing, encodeRstStream, encodeSynReply } from './encoder.ts';
 import { GOAWAY_STATUS, MAX_DATA_PAYLOAD_BYTES, RST_STATUS, type ControlFrame, type SynStreamFrame } from './frame.ts';
@@ -47,6 +48,7 @@ export interface SpdyConnectionOptions {
 export class SpdyConnection {
   readonly #options: SpdyConnectionOptions;
   readonly #socket: Duplex;
+  readonly #cork: TickCork;
   readonly #decoder: FrameDecoder;
   readonly #storer = new HeaderBlockStorer();
   readonly #frames: StreamFrames;
@@ -65,7 +67,6 @@ export class SpdyConnection {
   #pausedByOwner = false;
   #unsentAnswerBytes = 0;
   #writeBlocked = false;
-  #corked = false;
 
   /** Nothing more is exchanged; the socket may linger until the last bytes are out. */
   #over = false;
@@ -78,6 +79,7 @@ export class SpdyConnection {
   constructor(options: SpdyConnectionOptions) {
     this.#options = options;
     this.#socket = options.socket;
+    this.#cork = new TickCork(options.socket);
     this.#decoder = new FrameDecoder({
       control: frame => this.#control(frame),
       data: (streamId, piece, fin) => this.#data(streamId, piece, fin),
@@ -262,7 +264,7 @@ export class SpdyConnection {
   /** Header and payload leave in one system call, with everything else that is written in this tick. */
   #writeData(streamId: number, chunk: Buffer): boolean {
     if (!this.#writable) return true;
-    this.#corkThisTick();
+    this.#cork.cork();
     for (let offset = 0; offset < chunk.length; offset += MAX_DATA_PAYLOAD_BYTES) {
       const payload = chunk.subarray(offset, offset + MAX_DATA_PAYLOAD_BYTES);
       this.#socket.write(encodeDataHeader(streamId, payload.length, false));
@@ -276,30 +278,20 @@ export class SpdyConnection {
 
   #write(frame: Buffer): void {
     if (!this.#writable) return;
-    this.#corkThisTick();
+    this.#cork.cork();
     this.#socket.write(frame);
   }
 
   /** Writes what the peer has provoked, and stops reading when it provokes more than it takes. */
   #answer(frame: Buffer): void {
     if (!this.#writable) return;
-    this.#corkThisTick();
+    this.#cork.cork();
     this.#unsentAnswerBytes += frame.length;
     this.#socket.write(frame, () => {
       this.#unsentAnswerBytes -= frame.length;
       this.#readOrPause();
     });
     this.#readOrPause();
-  }
-
-  #corkThisTick(): void {
-    if (this.#corked) return;
-    this.#corked = true;
-    this.#socket.cork();
-    process.nextTick(() => {
-      this.#corked = false;
-      this.#socket.uncork();
-    });
   }
 
   get #writable(): boolean {
