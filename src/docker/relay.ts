@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import type { ExecStreams, OutputSink } from '../exec/connection.ts';
 import { SessionEnded } from '../exec/end-reason.ts';
 import type { Hold } from '../metrics.ts';
+import { TickCork } from '../tick-cork.ts';
 import { isBrokenPipe } from './broken-pipe.ts';
 import type { ExitWatch } from './exit-watch.ts';
 import { StdcopyDemultiplexer } from './stdcopy.ts';
@@ -215,7 +216,11 @@ function openOutput({ tty, stdout, streams: { stderr } }: RelayOptions): Output 
 
 function openInput({ engine, tty, streams: { stdin }, highWaterMarkBytes, held }: RelayOptions): void {
   if (stdin === undefined) return;
+  const cork = new TickCork(engine);
   let waiting = 0;
+  const written = (): void => {
+    waiting -= 1;
+  };
   engine.on('drain', () => {
     held.input.end();
     stdin.resume();
@@ -223,7 +228,8 @@ function openInput({ engine, tty, streams: { stdin }, highWaterMarkBytes, held }
   stdin.consume({
     data: chunk => {
       waiting += 1;
-      engine.write(chunk, () => (waiting -= 1));
+      cork.cork();
+      engine.write(chunk, written);
       // The socket promises 'drain' only past its own mark.
       const takesMore =
         engine.writableLength + waiting * WRITE_COST_BYTES < highWaterMarkBytes || !engine.writableNeedDrain;
