@@ -1,3 +1,4 @@
+import './garbage.ts'; // before anything makes garbage
 import { Command, CommanderError } from 'commander';
 import { SettingsError } from './config/settings-error.ts';
 import { VERSION } from './version.ts';

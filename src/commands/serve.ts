@@ -5,7 +5,6 @@ import { loadSettings } from '../config/load.ts';
 import type { Settings } from '../config/schema.ts';
 import { SettingsError } from '../config/settings-error.ts';
 import type { Daemon } from '../daemon.ts';
-import { collectYoungGarbageOften } from '../garbage.ts';
 import { createLogger, type Logger } from '../log.ts';
 import { addSettingFlags, type SettingFlags } from './setting-flags.ts';
 
@@ -33,7 +32,6 @@ async function serve(flags: SettingFlags): Promise<void> {
 
 async function start(settings: Settings, log: Logger): Promise<Daemon> {
   // Loaded here, so that --help and a wrong setting are answered without it.
-  collectYoungGarbageOften();
   const { startDaemon } = await import('../daemon.ts');
   try {
     return await startDaemon({ settings, log });
