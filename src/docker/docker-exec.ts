@@ -6,7 +6,7 @@ import type { ExecHandler, ExecSpec, ExitStatus, SessionLife } from '../exec/han
 import { ExecletError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import type { HeldTime } from '../metrics.ts';
-import type { Engine, ExecState } from './engine.ts';
+import type { Engine, EngineExec, ExecState } from './engine.ts';
 import type { ExecExits, ExpectedExit } from './exec-exits.ts';
 import { ExitWatch } from './exit-watch.ts';
 import type { ProcessReaper } from './process-reaper.ts';
@@ -51,6 +51,7 @@ export interface DockerExecOptions {
 /** One exec that has been created, and what is needed until its end. */
 interface CreatedExec {
   readonly id: string;
+  readonly inEngine: EngineExec;
   readonly spec: ExecSpec;
   readonly streams: ExecStreams;
   readonly sizes: NewestSize;
@@ -75,22 +76,26 @@ export class DockerExecHandler implements ExecHandler {
     const { signal } = life;
     signal.throwIfAborted();
     const sizes = new NewestSize(streams.resize);
-    const id = await this.#create(spec, streams.stdin !== undefined, signal);
+    const inEngine = await this.#create(spec, streams.stdin !== undefined, signal);
+    const { id } = inEngine;
     life.reached('created');
     const exit = this.#options.exits.expect(id, this.#options.containerId);
     try {
-      return await this.#run({ id, spec, streams, sizes, exit, life });
+      return await this.#run({ id, inEngine, spec, streams, sizes, exit, life });
     } finally {
       exit.dispose();
     }
   }
 
-  async #create({ command, tty, env = [] }: ExecSpec, stdin: boolean, signal: AbortSignal): Promise<string> {
+  async #create({ command, tty, env = [] }: ExecSpec, stdin: boolean, signal: AbortSignal): Promise<EngineExec> {
     const { engine, containerId, log } = this.#options;
     const created = engine.createExec({ containerId, command, tty, stdin, env });
     // The Engine keeps an exec that is never started until its container goes, and has no call to remove one. To start it all the same
     // would be the greater evil: nobody waits for that command.
-    const left = (id: string): void => log.info('an exec is left in the Engine', { exec: id });
+    const left = (exec: EngineExec): void => {
+      exec.leave();
+      log.info('an exec is left in the Engine', { exec: exec.id });
+    };
     return reasoned(
       signal,
       'start',
@@ -100,10 +105,10 @@ export class DockerExecHandler implements ExecHandler {
 
   async #run(exec: CreatedExec): Promise<ExitStatus> {
     const { engine, containerId, highWaterMarkBytes, tails, drain, heldBack, log } = this.#options;
-    const { id, spec, streams, sizes, exit, life } = exec;
+    const { id, inEngine, spec, streams, sizes, exit, life } = exec;
     const { signal } = life;
     const { tty } = spec;
-    const started = engine.startExec(id, { tty, size: sizes.newest });
+    const started = inEngine.start({ tty, size: sizes.newest });
     const connection = await reasoned(
       signal,
       'start',
