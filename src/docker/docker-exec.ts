@@ -6,6 +6,7 @@ import type { ExecHandler, ExecSpec, ExitStatus, SessionLife } from '../exec/han
 import { ExecletError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import type { HeldTime } from '../metrics.ts';
+import { within } from '../within.ts';
 import type { Engine, EngineExec, ExecState } from './engine.ts';
 import type { ExecExits, ExpectedExit } from './exec-exits.ts';
 import { ExitWatch } from './exit-watch.ts';
@@ -24,6 +25,9 @@ const RUNNING_AFTER_OUTPUT_MS = 1_000;
  * for one command of a container after the other.
  */
 const RUNNING_AFTER_EXIT_MS = 30_000;
+
+/** The reason of what an exec aborts at its end. The one that an AbortSignal would make by itself costs more than all the rest of it. */
+const EXEC_OVER = new Error('the exec is over');
 
 /** Why a session ends before its command: nobody waits for that any more. */
 const ABANDONS_COMMAND: readonly EndReason[] = [
@@ -160,7 +164,7 @@ export class DockerExecHandler implements ExecHandler {
       else connection.destroy();
       throw cause;
     } finally {
-      over.abort();
+      over.abort(EXEC_OVER);
       watch.stop();
       sizes.stop();
     }
@@ -196,16 +200,26 @@ export class DockerExecHandler implements ExecHandler {
     guard: StartFailureGuard,
     patienceMs: number,
   ): Promise<ExitStatus> {
+    const deadline = Date.now() + patienceMs;
+    const fromEvent = exit.exitCode.then(exitCode => ({ exitCode, source: 'event' as const }));
+    const awaitsEvent = !guard.suspected; // none follows a failed start
+    const heard = awaitsEvent && (await unlessAborted(signal, within(EVENT_HEAD_START_MS, fromEvent), () => undefined));
+    const status = await (heard ? fromEvent : this.#firstStatus(fromEvent, { id, guard, deadline, signal }));
+    guard.release(); // it ran, so what it printed is its output
+    return status;
+  }
+
+  /** Whichever tells first: an event that may still come, or the inspection. */
+  async #firstStatus(fromEvent: Promise<ExitStatus>, inspection: Inspection): Promise<ExitStatus> {
+    const { signal } = inspection;
     const stop = new AbortController();
     const aborted = (): void => stop.abort(signal.reason);
     signal.addEventListener('abort', aborted, { once: true });
+    if (signal.aborted) aborted();
     try {
-      const fromEvent = exit.exitCode.then(exitCode => ({ exitCode, source: 'event' as const }));
-      const status = await Promise.race([fromEvent, this.#inspectedStatus(id, guard, patienceMs, stop.signal)]);
-      guard.release(); // it ran, so what it printed is its output
-      return status;
+      return await Promise.race([fromEvent, this.#inspectedStatus({ ...inspection, signal: stop.signal })]);
     } finally {
-      stop.abort();
+      stop.abort(EXEC_OVER);
       signal.removeEventListener('abort', aborted);
     }
   }
@@ -214,14 +228,7 @@ export class DockerExecHandler implements ExecHandler {
    * Asks until the Engine knows the exit code. A command that goes on running after its output has ended was cut off from us
    * (by a proxy, or by detaching), so what it exits with later says nothing about what we relayed.
    */
-  async #inspectedStatus(
-    id: string,
-    guard: StartFailureGuard,
-    patienceMs: number,
-    signal: AbortSignal,
-  ): Promise<ExitStatus> {
-    const deadline = Date.now() + patienceMs;
-    if (!guard.suspected) await delay(EVENT_HEAD_START_MS, undefined, { signal }); // no event follows a failed start
+  async #inspectedStatus({ id, guard, deadline, signal }: Inspection): Promise<ExitStatus> {
     for (;;) {
       const askedAt = Date.now();
       const state = await this.#options.engine.inspectExec(id, signal);
@@ -258,6 +265,15 @@ export class DockerExecHandler implements ExecHandler {
       if (!signal.aborted) this.#options.log.debug('resize failed', { exec: id, error: String(cause) });
     }
   }
+}
+
+/** How an exec's end is asked for. */
+interface Inspection {
+  readonly id: string;
+  readonly guard: StartFailureGuard;
+  /** By the clock, for the Engine to know. */
+  readonly deadline: number;
+  readonly signal: AbortSignal;
 }
 
 /** Pid 0 and one of the runtime's codes: 126 or 127, by version, or 128. A program's own 126 has a pid. */
