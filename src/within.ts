@@ -1,14 +1,18 @@
-import { setTimeout as delay } from 'node:timers/promises';
-
 /** Waits for the event at most that long. True when it came, false when the time has passed; leaves no timer behind. */
-export async function within(timeoutMs: number, event: Promise<unknown>): Promise<boolean> {
-  const timer = new AbortController();
-  const late = delay(timeoutMs, false, { signal: timer.signal, ref: false }).catch(() => false);
-  try {
-    return await Promise.race([event.then(() => true), late]);
-  } finally {
-    timer.abort();
-  }
+export function within(timeoutMs: number, event: Promise<unknown>): Promise<boolean> {
+  const { promise, resolve, reject } = Promise.withResolvers<boolean>();
+  const timer = setTimeout(() => resolve(false), timeoutMs).unref();
+  event.then(
+    () => {
+      clearTimeout(timer);
+      resolve(true);
+    },
+    (cause: unknown) => {
+      clearTimeout(timer);
+      reject(cause);
+    },
+  );
+  return promise;
 }
 
 /** Resolves when the signal aborts. The listener stays until then, so the signal should not outlive its owner for long. */

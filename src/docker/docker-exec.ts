@@ -6,7 +6,8 @@ import type { ExecHandler, ExecSpec, ExitStatus, SessionLife } from '../exec/han
 import { ExecletError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import type { HeldTime } from '../metrics.ts';
-import type { Engine, ExecState } from './engine.ts';
+import { within } from '../within.ts';
+import type { Engine, EngineExec, ExecState } from './engine.ts';
 import type { ExecExits, ExpectedExit } from './exec-exits.ts';
 import { ExitWatch } from './exit-watch.ts';
 import type { ProcessReaper } from './process-reaper.ts';
@@ -24,6 +25,9 @@ const RUNNING_AFTER_OUTPUT_MS = 1_000;
  * for one command of a container after the other.
  */
 const RUNNING_AFTER_EXIT_MS = 30_000;
+
+/** The reason of what an exec aborts at its end. The one that an AbortSignal would make by itself costs more than all the rest of it. */
+const EXEC_OVER = new Error('the exec is over');
 
 /** Why a session ends before its command: nobody waits for that any more. */
 const ABANDONS_COMMAND: readonly EndReason[] = [
@@ -51,6 +55,7 @@ export interface DockerExecOptions {
 /** One exec that has been created, and what is needed until its end. */
 interface CreatedExec {
   readonly id: string;
+  readonly inEngine: EngineExec;
   readonly spec: ExecSpec;
   readonly streams: ExecStreams;
   readonly sizes: NewestSize;
@@ -75,22 +80,26 @@ export class DockerExecHandler implements ExecHandler {
     const { signal } = life;
     signal.throwIfAborted();
     const sizes = new NewestSize(streams.resize);
-    const id = await this.#create(spec, streams.stdin !== undefined, signal);
+    const inEngine = await this.#create(spec, streams.stdin !== undefined, signal);
+    const { id } = inEngine;
     life.reached('created');
     const exit = this.#options.exits.expect(id, this.#options.containerId);
     try {
-      return await this.#run({ id, spec, streams, sizes, exit, life });
+      return await this.#run({ id, inEngine, spec, streams, sizes, exit, life });
     } finally {
       exit.dispose();
     }
   }
 
-  async #create({ command, tty, env = [] }: ExecSpec, stdin: boolean, signal: AbortSignal): Promise<string> {
+  async #create({ command, tty, env = [] }: ExecSpec, stdin: boolean, signal: AbortSignal): Promise<EngineExec> {
     const { engine, containerId, log } = this.#options;
     const created = engine.createExec({ containerId, command, tty, stdin, env });
     // The Engine keeps an exec that is never started until its container goes, and has no call to remove one. To start it all the same
     // would be the greater evil: nobody waits for that command.
-    const left = (id: string): void => log.info('an exec is left in the Engine', { exec: id });
+    const left = (exec: EngineExec): void => {
+      exec.leave();
+      log.info('an exec is left in the Engine', { exec: exec.id });
+    };
     return reasoned(
       signal,
       'start',
@@ -100,10 +109,10 @@ export class DockerExecHandler implements ExecHandler {
 
   async #run(exec: CreatedExec): Promise<ExitStatus> {
     const { engine, containerId, highWaterMarkBytes, tails, drain, heldBack, log } = this.#options;
-    const { id, spec, streams, sizes, exit, life } = exec;
+    const { id, inEngine, spec, streams, sizes, exit, life } = exec;
     const { signal } = life;
     const { tty } = spec;
-    const started = engine.startExec(id, { tty, size: sizes.newest });
+    const started = inEngine.start({ tty, size: sizes.newest });
     const connection = await reasoned(
       signal,
       'start',
@@ -155,7 +164,7 @@ export class DockerExecHandler implements ExecHandler {
       else connection.destroy();
       throw cause;
     } finally {
-      over.abort();
+      over.abort(EXEC_OVER);
       watch.stop();
       sizes.stop();
     }
@@ -191,16 +200,26 @@ export class DockerExecHandler implements ExecHandler {
     guard: StartFailureGuard,
     patienceMs: number,
   ): Promise<ExitStatus> {
+    const deadline = Date.now() + patienceMs;
+    const fromEvent = exit.exitCode.then(exitCode => ({ exitCode, source: 'event' as const }));
+    const awaitsEvent = !guard.suspected; // none follows a failed start
+    const heard = awaitsEvent && (await unlessAborted(signal, within(EVENT_HEAD_START_MS, fromEvent), () => undefined));
+    const status = await (heard ? fromEvent : this.#firstStatus(fromEvent, { id, guard, deadline, signal }));
+    guard.release(); // it ran, so what it printed is its output
+    return status;
+  }
+
+  /** Whichever tells first: an event that may still come, or the inspection. */
+  async #firstStatus(fromEvent: Promise<ExitStatus>, inspection: Inspection): Promise<ExitStatus> {
+    const { signal } = inspection;
     const stop = new AbortController();
     const aborted = (): void => stop.abort(signal.reason);
     signal.addEventListener('abort', aborted, { once: true });
+    if (signal.aborted) aborted();
     try {
-      const fromEvent = exit.exitCode.then(exitCode => ({ exitCode, source: 'event' as const }));
-      const status = await Promise.race([fromEvent, this.#inspectedStatus(id, guard, patienceMs, stop.signal)]);
-      guard.release(); // it ran, so what it printed is its output
-      return status;
+      return await Promise.race([fromEvent, this.#inspectedStatus({ ...inspection, signal: stop.signal })]);
     } finally {
-      stop.abort();
+      stop.abort(EXEC_OVER);
       signal.removeEventListener('abort', aborted);
     }
   }
@@ -209,14 +228,7 @@ export class DockerExecHandler implements ExecHandler {
    * Asks until the Engine knows the exit code. A command that goes on running after its output has ended was cut off from us
    * (by a proxy, or by detaching), so what it exits with later says nothing about what we relayed.
    */
-  async #inspectedStatus(
-    id: string,
-    guard: StartFailureGuard,
-    patienceMs: number,
-    signal: AbortSignal,
-  ): Promise<ExitStatus> {
-    const deadline = Date.now() + patienceMs;
-    if (!guard.suspected) await delay(EVENT_HEAD_START_MS, undefined, { signal }); // no event follows a failed start
+  async #inspectedStatus({ id, guard, deadline, signal }: Inspection): Promise<ExitStatus> {
     for (;;) {
       const askedAt = Date.now();
       const state = await this.#options.engine.inspectExec(id, signal);
@@ -253,6 +265,15 @@ export class DockerExecHandler implements ExecHandler {
       if (!signal.aborted) this.#options.log.debug('resize failed', { exec: id, error: String(cause) });
     }
   }
+}
+
+/** How an exec's end is asked for. */
+interface Inspection {
+  readonly id: string;
+  readonly guard: StartFailureGuard;
+  /** By the clock, for the Engine to know. */
+  readonly deadline: number;
+  readonly signal: AbortSignal;
 }
 
 /** Pid 0 and one of the runtime's codes: 126 or 127, by version, or 128. A program's own 126 has a pid. */

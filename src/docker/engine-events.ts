@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import { fieldsOf } from './json-fields.ts';
 
 /** One line of the event stream holds all labels of a container; the Engine limits neither, we do. */
 const MAX_EVENT_BYTES = 4 * 1024 * 1024;
@@ -67,8 +68,4 @@ export function parseEvent(line: string): EngineEvent | undefined {
     default:
       return undefined;
   }
-}
-
-function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null ? { ...value } : {};
 }

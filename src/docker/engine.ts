@@ -1,11 +1,13 @@
-import { IncomingMessage } from 'node:http';
-import { Socket } from 'node:net';
+import { IncomingMessage, type Agent } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import Docker from 'dockerode';
 import { ExecletError } from '../errors.ts';
 import type { TerminalSize } from '../exec/connection.ts';
 import type { EngineOperation } from '../metrics.ts';
 import { keepReadingAfterBrokenPipe } from './broken-pipe.ts';
+import { EngineHttp, EngineRefusal, type EngineHttpOptions } from './engine-http.ts';
+import { fieldsOf } from './json-fields.ts';
 
 /** The newest API we were written against; an older Engine is spoken to in its own newest. */
 const NEWEST_API_VERSION = '1.51';
@@ -45,6 +47,15 @@ export interface ExecToCreate {
   readonly env: readonly string[];
 }
 
+/** An exec that the Engine has created. */
+export interface EngineExec {
+  readonly id: string;
+  /** Starts it and answers the hijacked connection, with an `error` listener attached. Not to be aborted, as `createExec`. */
+  start(options: { readonly tty: boolean; readonly size: TerminalSize | undefined }): Promise<Socket>;
+  /** Instead of `start`: it stays in the Engine, and its connection is closed. */
+  leave(): void;
+}
+
 /** What the Engine knows of an exec; `exitCode` is null while it runs, `pid` is 0 when it never started. */
 export interface ExecState {
   readonly running: boolean;
@@ -67,9 +78,9 @@ interface ContainerTop {
 }
 
 /**
- * The Docker Engine's API as far as execlet needs it, over dockerode.
+ * The Docker Engine's API as far as execlet needs it: over dockerode, and over a client of our own what every exec asks.
  *
- * Two clients: one whose calls end after `timeoutMs`, one for the connections that live long (events and hijacked execs).
+ * Of dockerode two clients: one whose calls end after `timeoutMs`, one for the event stream, which lives long.
  * Failures of the Engine come as ExecletErrors: `RuntimeUnavailable` where it did not answer, else by its status code.
  */
 export class Engine {
@@ -78,6 +89,7 @@ export class Engine {
   readonly #onAnswer: EngineOptions['onAnswer'];
   #calls: Docker;
   #streams: Docker;
+  readonly #http: EngineHttp;
   #apiVersion = '';
 
   constructor({ endpoint, timeoutMs, onAnswer }: EngineOptions) {
@@ -85,6 +97,8 @@ export class Engine {
     this.#timeoutMs = timeoutMs;
     this.#onAnswer = onAnswer;
     [this.#calls, this.#streams] = this.#clients();
+    const { ca, cert, key } = this.#calls.modem as EngineHttpOptions['tls']; // of DOCKER_CERT_PATH, where that is said
+    this.#http = new EngineHttp({ address: endpoint, tls: { ca, cert, key }, timeoutMs });
   }
 
   /** True when the Engine is on this host, behind a Unix socket. */
@@ -135,66 +149,81 @@ export class Engine {
   }
 
   /**
-   * Creates an exec and answers its id. An exec that is never started stays until its container goes; so this cannot be aborted,
-   * or nobody would know of the one that the Engine has made.
+   * Creates an exec. One that is never started stays until its container goes; so this cannot be aborted, or nobody would know of the
+   * one that the Engine has made. For the same reason it has a new connection, on which nothing is ever sent twice, and the start
+   * finds that still open.
    */
-  async createExec({ containerId, command, tty, stdin, env }: ExecToCreate): Promise<string> {
-    const exec = await this.#call(
-      'create',
-      this.#calls.getContainer(containerId).exec({
-        Cmd: [...command],
-        ...(env.length > 0 && { Env: [...env] }),
+  async createExec({ containerId, command, tty, stdin, env }: ExecToCreate): Promise<EngineExec> {
+    const connection = this.#http.connection();
+    const created = this.#http.ask({
+      method: 'POST',
+      path: this.#path(`/containers/${containerId}/exec`),
+      body: {
+        Cmd: command,
+        ...(env.length > 0 && { Env: env }),
         Tty: tty,
         AttachStdin: stdin,
         // Always both: with neither attached the stream ends at once although the command runs.
         AttachStdout: true,
         AttachStderr: true,
         DetachKeys: DETACH_KEYS,
-      }),
-    );
-    return exec.id;
+      },
+      agent: connection,
+    });
+    try {
+      const { Id: id } = fieldsOf(await this.#timed('create', created));
+      if (typeof id !== 'string')
+        throw new ExecletError('RuntimeUnavailable', 'the Engine created an exec without an id');
+      return {
+        id,
+        start: options => this.#start(id, options, connection).finally(() => connection.destroy()),
+        leave: () => connection.destroy(),
+      };
+    } catch (cause) {
+      connection.destroy();
+      throw cause;
+    }
   }
 
-  /** Starts the exec and answers the hijacked connection, with an `error` listener attached. Not to be aborted, as `createExec`. */
-  async startExec(id: string, { tty, size }: { tty: boolean; size: TerminalSize | undefined }): Promise<Socket> {
+  async #start(
+    id: string,
+    { tty, size }: { tty: boolean; size: TerminalSize | undefined },
+    connection: Agent,
+  ): Promise<Socket> {
     const consoleSize = size !== undefined && isAtLeast(this.#apiVersion, CONSOLE_SIZE_SINCE);
-    const stream = await this.#call(
-      'start',
-      this.#deadline(undefined, abortSignal =>
-        this.#streams.getExec(id).start({
-          hijack: true,
-          stdin: true,
-          Tty: tty, // must be as it was at create, or stderr is lost
-          Detach: false,
-          ...(consoleSize && { ConsoleSize: [size.height, size.width] }),
-          abortSignal,
-        }),
-      ),
-    );
-    stream.on('error', () => undefined); // in the same tick; who reads the stream hears it too
-    if (!(stream instanceof Socket)) {
-      stream.destroy();
-      throw new ExecletError(
-        'RuntimeUnavailable',
-        'a proxy in front of the Engine blocks the connection upgrade of exec start',
-      );
-    }
-    stream.setTimeout(0);
+    const started = this.#http.upgrade({
+      method: 'POST',
+      path: this.#path(`/exec/${id}/start`),
+      body: {
+        Tty: tty, // must be as it was at create, or stderr is lost
+        Detach: false,
+        ...(consoleSize && { ConsoleSize: [size.height, size.width] }),
+      },
+      agent: connection,
+    });
+    const stream = await this.#timed('start', started);
     stream.setKeepAlive(true, KEEPALIVE_DELAY_MS);
     keepReadingAfterBrokenPipe(stream);
     return stream;
   }
 
   async resizeExec(id: string, { width, height }: TerminalSize, signal: AbortSignal): Promise<void> {
-    await this.#call('resize', this.#calls.getExec(id).resize({ w: width, h: height, abortSignal: signal }));
+    const path = this.#path(`/exec/${id}/resize?w=${width}&h=${height}`);
+    await this.#timed('resize', this.#http.ask({ method: 'POST', path, signal }));
   }
 
   async inspectExec(id: string, signal: AbortSignal): Promise<ExecState> {
-    const { Running, ExitCode, Pid } = await this.#call(
-      'inspect',
-      this.#calls.getExec(id).inspect({ abortSignal: signal }),
-    );
-    return { running: Running, exitCode: ExitCode, pid: Pid };
+    const path = this.#path(`/exec/${id}/json`);
+    const state = fieldsOf(await this.#timed('inspect', this.#http.ask({ method: 'GET', path, signal })));
+    const { Running: running, ExitCode: exitCode = null, Pid: pid } = state;
+    if (
+      typeof running !== 'boolean' ||
+      typeof pid !== 'number' ||
+      (exitCode !== null && typeof exitCode !== 'number')
+    ) {
+      throw new ExecletError('RuntimeUnavailable', `the Engine does not tell the state of exec ${id}`);
+    }
+    return { running, exitCode, pid };
   }
 
   /** The pids of the container's processes, in the Engine's own pid namespace. The Engine asks `ps`, which must be there. */
@@ -222,18 +251,30 @@ export class Engine {
     }
   }
 
+  #path(path: string): string {
+    return this.#apiVersion === '' ? path : `/v${this.#apiVersion}${path}`;
+  }
+
   /** docker-modem never settles an answer whose body is cut off, so each has a deadline here too, behind the client's own. */
   async #call<T>(operation: EngineOperation, answer: Promise<T>): Promise<T> {
-    const askedAt = performance.now();
     const { promise: late, reject } = Promise.withResolvers<never>();
     const deadlineMs = this.#timeoutMs + CUT_OFF_ANSWER_MS;
     const timer = setTimeout(() => reject(new Error(`no whole answer within ${deadlineMs} ms`)), deadlineMs);
     try {
-      return await Promise.race([answer, late]);
-    } catch (cause) {
-      throw this.#translate(cause);
+      return await this.#timed(operation, Promise.race([answer, late]));
     } finally {
       clearTimeout(timer);
+    }
+  }
+
+  /** The answer, with its failures translated. */
+  async #timed<T>(operation: EngineOperation, answer: Promise<T>): Promise<T> {
+    const askedAt = performance.now();
+    try {
+      return await answer;
+    } catch (cause) {
+      throw cause instanceof ExecletError ? cause : this.#translate(cause);
+    } finally {
       this.#onAnswer?.(operation, (performance.now() - askedAt) / 1_000);
     }
   }
@@ -286,6 +327,7 @@ function isAtLeast(version: string, wanted: string): boolean {
 /** docker-modem puts the Engine's answer on its errors; its own message wraps that in HTTP details. */
 function messageOf(cause: unknown): string {
   if (!(cause instanceof Error)) return String(cause);
+  if (cause instanceof EngineRefusal) return cause.message;
   const { json } = cause as { json?: unknown };
   if (typeof json === 'object' && json !== null && 'message' in json) return String(json.message);
   const { code } = cause as NodeJS.ErrnoException; // some errors of failed connections have nothing else

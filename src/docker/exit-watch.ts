@@ -8,6 +8,8 @@ const PROC_INTERVAL_MS = 200;
 const TOP_INTERVAL_MS = 500;
 /** A client that has kept up for so long is not slow any more. */
 const KEPT_UP_MS = 1_000;
+/** Made once: the reason that an AbortSignal makes by itself has a stack each time. */
+const STOPPED = new Error('the exec is over');
 
 export interface ExitWatchOptions {
   readonly engine: Pick<Engine, 'inspectExec' | 'listPids' | 'local'>;
@@ -74,7 +76,7 @@ export class ExitWatch {
   }
 
   stop(): void {
-    this.#over.abort();
+    this.#over.abort(STOPPED);
   }
 
   async #watch(): Promise<void> {

@@ -21,8 +21,8 @@ export interface KeepaliveOptions {
 export class Keepalive {
   readonly #options: KeepaliveOptions;
   readonly #rule = new KeepaliveRule();
-  /** How the kernel knows the connection; undefined where it is none of TCP. */
-  readonly #silent: SilentConnection | undefined;
+  /** While the kernel is asked about the connection. */
+  #silent: SilentConnection | undefined;
   #timer: NodeJS.Timeout | undefined;
   #bytesRead = 0;
   #stopped = false;
@@ -31,8 +31,6 @@ export class Keepalive {
 
   constructor(options: KeepaliveOptions) {
     this.#options = options;
-    const tcp = options.socket instanceof Socket ? tcpConnectionOf(options.socket) : undefined;
-    this.#silent = tcp && { tcp, onVanished: () => this.#vanished() };
   }
 
   /** From now on the client is pinged, until `stop`. */
@@ -45,7 +43,7 @@ export class Keepalive {
   stop(): void {
     this.#stopped = true;
     clearInterval(this.#timer);
-    if (this.#silent !== undefined) this.#options.limits.vanishedHosts.forget(this.#silent);
+    this.#heard();
     this.#release(Infinity);
   }
 
@@ -80,10 +78,8 @@ export class Keepalive {
       this.#end(`the client has not answered for ${this.#seconds(MISSED_PINGS)}`);
       return;
     }
-    if (this.#silent !== undefined) {
-      if (liveness === 'unknown') limits.vanishedHosts.watch(this.#silent);
-      else limits.vanishedHosts.forget(this.#silent);
-    }
+    if (liveness === 'unknown') this.#watchHost();
+    else this.#heard();
     // Behind output that the kernel has not even taken a ping says nothing, and hours of them would pile up in memory.
     if (!blocked) this.#ping();
   }
@@ -98,6 +94,20 @@ export class Keepalive {
   #release(upTo: number): void {
     for (const { ping, resolve } of this.#waiting) if (ping <= upTo) resolve(undefined);
     this.#waiting = this.#waiting.filter(({ ping }) => ping > upTo);
+  }
+
+  /** Nothing that was heard says that the client's host is there: the kernel may know. */
+  #watchHost(): void {
+    const { socket, limits } = this.#options;
+    if (this.#silent !== undefined || !(socket instanceof Socket)) return;
+    const tcp = tcpConnectionOf(socket);
+    this.#silent = tcp && { tcp, onVanished: () => this.#vanished() };
+    if (this.#silent !== undefined) limits.vanishedHosts.watch(this.#silent);
+  }
+
+  #heard(): void {
+    if (this.#silent !== undefined) this.#options.limits.vanishedHosts.forget(this.#silent);
+    this.#silent = undefined;
   }
 
   #vanished(): void {

@@ -168,18 +168,13 @@ class SpdyRemoteCommand implements RemoteCommandConnection {
     this.#keepalive.outputWritten();
     for (const type of ['stdout', 'stderr', 'stdin', 'resize'] as const) this.#opened.get(type)?.end();
 
-    await within(deliveryTimeoutMs, this.#delivered());
+    // Megabytes can lie in the kernel's buffers for a client that reads slowly: its answer to this PING says that it has read them.
+    await within(deliveryTimeoutMs, Promise.race([this.#keepalive.allRead(), aborted(this.closed)]));
     await within(closeTimeoutMs, aborted(this.closed));
     this.#spdy.goAway();
     this.#spdy.end();
     await within(DESTROY_AFTER_MS, this.#spdy.whenClosed());
     this.#spdy.destroy();
-  }
-
-  /** Megabytes can lie in the kernel's buffers for a client that reads slowly: its answer to a PING says that it has read them. */
-  async #delivered(): Promise<void> {
-    await this.#spdy.writtenOut();
-    await Promise.race([this.#keepalive.allRead(), aborted(this.closed)]);
   }
 
   #take(stream: SpdyStream): boolean {

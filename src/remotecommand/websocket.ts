@@ -182,15 +182,18 @@ class WebSocketConnection implements RemoteCommandConnection {
   async finish(outcome: ExecOutcome): Promise<void> {
     this.#finishing = true;
     this.#stdin.discard(); // unread input at close time would make the kernel reset the connection and drop output
+    const told = this.#violation !== undefined || this.#lost;
     if (this.#webSocket.readyState === WebSocket.OPEN) {
+      this.#socket.cork(); // all that is said at the end leaves in one system call
       this.#announce(); // of a command that did not start
       // An empty payload where the subprotocol has nothing to say on success: Kubernetes sends such messages too.
       this.#send(CHANNEL.error, encodeStatus(outcome, this.#protocol));
-      if (this.#violation !== undefined) this.#webSocket.close(this.#violation.closeCode, this.#violation.why);
-      else if (this.#lost) this.#webSocket.close(NORMAL_CLOSURE);
-      else await this.#deliver();
+      const delivered = told ? undefined : this.#keepalive.allRead();
+      const { closeCode = NORMAL_CLOSURE, why } = this.#violation ?? {};
+      this.#webSocket.close(closeCode, why);
+      this.#socket.uncork();
+      if (delivered !== undefined) await this.#deliver(delivered);
     }
-    const told = this.#violation !== undefined || this.#lost;
     const closeTimeoutMs = told ? TERMINATE_AFTER_REASON_MS : this.#limits.closeTimeoutMs;
     const closed = await within(closeTimeoutMs, this.#socketClosed.promise);
     if (!closed) this.#webSocket.terminate();
@@ -205,9 +208,7 @@ class WebSocketConnection implements RemoteCommandConnection {
    * Megabytes can lie in the kernel's buffers for a client that reads slowly: its pong says that it has read them. Nothing may follow
    * the Close, so this is the last ping; a client that does not answer it is judged by TCP.
    */
-  async #deliver(): Promise<void> {
-    const delivered = this.#keepalive.allRead();
-    this.#webSocket.close(NORMAL_CLOSURE);
+  async #deliver(delivered: Promise<void>): Promise<void> {
     await within(this.#limits.deliveryTimeoutMs, Promise.race([delivered, this.#socketClosed.promise]));
   }
 

@@ -72,7 +72,6 @@ export class SpdyConnection {
   #over = false;
   #socketError: Error | undefined;
   #violationTimer: NodeJS.Timeout | undefined;
-  readonly #overWaiters = new Set<() => void>();
   readonly #socketClosed = Promise.withResolvers<undefined>();
 
   /** Nothing is read before `start`, but the socket's errors are taken care of from here on. */
@@ -145,20 +144,6 @@ export class SpdyConnection {
   /** Closes at once; what the kernel has not taken is lost. */
   destroy(): void {
     this.#socket.destroy();
-  }
-
-  /** Resolves when the kernel has taken everything written so far, or the connection has closed. */
-  writtenOut(): Promise<void> {
-    if (this.#over || this.#socket.writableFinished) return Promise.resolve();
-    return new Promise(resolve => {
-      const done = (): void => {
-        this.#overWaiters.delete(done);
-        resolve();
-      };
-      this.#overWaiters.add(done);
-      if (this.#socket.writableEnded) this.#socket.once('finish', done);
-      else this.#socket.write(EMPTY, done); // its turn comes after everything before it
-    });
   }
 
   /** Resolves when the socket itself has closed. */
@@ -331,9 +316,6 @@ export class SpdyConnection {
     this.#over = true;
     this.#inflater = undefined;
     this.#streams.clear();
-    for (const done of this.#overWaiters) done();
     this.#options.onClose(error);
   }
 }
-
-const EMPTY = Buffer.alloc(0);

@@ -137,7 +137,7 @@ export class StandInEngine {
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = (request.url ?? '').replace(/^\/v[\d.]+/, '');
     const body =
-      request.method === 'POST' && request.headers['content-length'] !== undefined ? await json(request) : undefined;
+      request.method === 'POST' && Number(request.headers['content-length'] ?? 0) > 0 ? await json(request) : undefined;
     const { apiVersion = '1.41', inspect = () => ({ Running: false, ExitCode: 0, Pid: 1 }) } = this.#options;
     if (!path.startsWith('/events')) this.calls.push({ path: request.url ?? '', body });
     const fault = this.#faultOf(path, body);

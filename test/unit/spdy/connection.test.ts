@@ -311,13 +311,12 @@ describe('streams', { timeout }, () => {
 
 describe('data', { timeout }, () => {
   test('any sizes arrive whole and in order, in frames of at most 32 KiB, over two streams', async t => {
-    const { client, connection, streams } = await start(t);
+    const { client, streams } = await start(t);
     const opened = [await client.open({ n: 'a' }), await client.open({ n: 'b' })] as const;
     const sizes = [1, 1023, 1024, 1025, 32_767, 32_768, 32_769, 65_536, 300_000, 1];
     const written = sizes.map((size, index) => Buffer.alloc(size, index + 1));
     for (const chunk of written) for (const stream of streams) stream.write(chunk);
     for (const stream of streams) stream.end();
-    await connection.writtenOut();
     for (const stream of opened) assert.ok((await stream.ended()).equals(Buffer.concat(written)));
     for (const frame of client.frames) assert.ok(frame.kind !== 'DATA' || frame.payload.length <= 32_768);
   });
@@ -333,7 +332,7 @@ describe('data', { timeout }, () => {
   for (const highWaterMarkBytes of [256 * 1024, 1]) {
     test(`a client that does not read stops the writer at ${highWaterMarkBytes} bytes, and onDrain lets it go on`, async t => {
       let drained = (): void => undefined;
-      const { client, connection, socket, streams } = await start(t, { highWaterMarkBytes, onDrain: () => drained() });
+      const { client, socket, streams } = await start(t, { highWaterMarkBytes, onDrain: () => drained() });
       const stream = await client.open({ n: 'a' });
       client.pause();
       const chunk = Buffer.alloc(40_000, 'x');
@@ -348,7 +347,6 @@ describe('data', { timeout }, () => {
       } while ((await Promise.race([drain, turns(20)])) === 'drained');
       client.resume();
       await drain;
-      await connection.writtenOut();
       only(streams).end();
       assert.equal((await stream.ended()).length, written);
     });
@@ -522,40 +520,6 @@ describe('ends', { timeout }, () => {
     assert.deepEqual(heard.get(1), ['input']);
     client.end();
     await connection.whenClosed();
-  });
-
-  test('writtenOut waits for what was written, and for nothing once the connection is over', async t => {
-    const { client, connection, closed, socket, streams } = await start(t);
-    const stream = await client.open({ streamtype: 'stdout' });
-    client.pause();
-    only(streams).write(Buffer.alloc(20 * 1024 * 1024));
-    let out = false;
-    const written = connection.writtenOut().then(() => (out = true));
-    await turns(20);
-    assert.equal(out, false);
-    client.resume();
-    await written;
-    assert.equal(socket.writableLength, 0);
-    await stream.receivedBytes(20 * 1024 * 1024);
-    client.pause();
-    only(streams).write(Buffer.alloc(20 * 1024 * 1024));
-    const never = connection.writtenOut();
-    connection.destroy();
-    await never;
-    assert.equal(await closed, undefined);
-    await connection.writtenOut();
-    assert.equal(only(streams).write(Buffer.from('x')), true);
-  });
-
-  test('writtenOut does not outlive a socket that is destroyed between its end and its last byte', async t => {
-    const { client, connection, streams } = await start(t);
-    await client.open({ streamtype: 'stdout' });
-    client.pause();
-    only(streams).write(Buffer.alloc(20 * 1024 * 1024));
-    connection.end();
-    const written = connection.writtenOut();
-    connection.destroy();
-    await written;
   });
 
   test('calls after the end do nothing', async t => {
