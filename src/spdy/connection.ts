@@ -171,6 +171,7 @@ export class SpdyConnection {
 
   /** Frees the inflater, about 40 KiB. From here on every new stream is refused, unread. */
   releaseInflater(): void {
+    this.#inflater?.release();
     this.#inflater = undefined;
   }
 
@@ -337,7 +338,7 @@ export class SpdyConnection {
   #finish(error: Error | undefined): void {
     if (this.#over) return;
     this.#over = true;
-    this.#inflater = undefined;
+    this.releaseInflater();
     this.#streams.clear();
     for (const done of this.#overWaiters) done();
     this.#options.onClose(error);
