@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream';
 import type { ExecOutcome, ExecStreams, OutputSink, RemoteCommandConnection } from '../exec/connection.ts';
 import { SessionEnded } from '../exec/end-reason.ts';
 import { ExecletError } from '../errors.ts';
@@ -34,7 +35,7 @@ const LOST_LIMITS: EndLimits = { deliveryTimeoutMs: 1_000, closeTimeoutMs: 0 };
  */
 export async function acceptSpdy(acceptance: Acceptance): Promise<RemoteCommandConnection> {
   const connection = new SpdyRemoteCommand(acceptance);
-  await connection.open();
+  await connection.open(acceptance);
   return connection;
 }
 
@@ -42,7 +43,7 @@ class SpdyRemoteCommand implements RemoteCommandConnection {
   readonly transport = 'spdy';
   readonly protocol: string;
   readonly closed: AbortSignal;
-  readonly #acceptance: Acceptance;
+  readonly #socket: Duplex;
   readonly #protocol: StreamProtocol;
   readonly #limits: ConnectionLimits;
   readonly #spdy: SpdyConnection;
@@ -58,11 +59,10 @@ class SpdyRemoteCommand implements RemoteCommandConnection {
   /** The client seems to be gone, and the connection does not say so. */
   #lost = false;
 
-  constructor(acceptance: Acceptance) {
-    const { socket, protocol, wanted, limits } = acceptance;
+  constructor({ socket, protocol, wanted, limits }: Acceptance) {
     this.protocol = protocol.name;
     this.closed = this.#closing.signal;
-    this.#acceptance = acceptance;
+    this.#socket = socket;
     this.#protocol = protocol;
     this.#limits = limits;
     this.#expected = expectedStreams(wanted, protocol);
@@ -108,9 +108,8 @@ class SpdyRemoteCommand implements RemoteCommandConnection {
   }
 
   /** Writes the 101 and resolves when every promised stream is open. */
-  async open(): Promise<void> {
-    const { socket, head, ending } = this.#acceptance;
-    socket.write(
+  async open({ head, ending, session }: Acceptance): Promise<void> {
+    this.#socket.write(
       'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n' +
         `X-Stream-Protocol-Version: ${this.protocol}\r\n\r\n`,
     );
@@ -122,14 +121,16 @@ class SpdyRemoteCommand implements RemoteCommandConnection {
     ending.removeEventListener('abort', waitNoLonger);
     if (this.#closing.signal.aborted) throw this.#closing.signal.reason;
     const missing = this.#missing;
-    if (missing.length > 0) throw this.#failToOpen(missing);
+    if (missing.length > 0) throw this.#failToOpen(missing, { ending, session });
     this.#spdy.releaseInflater();
     this.#keepalive.start();
   }
 
   /** Tells a client that has opened the error stream why it is not waited for, and returns that. */
-  #failToOpen(missing: readonly StreamType[]): ExecletError | SessionEnded {
-    const { ending, session } = this.#acceptance;
+  #failToOpen(
+    missing: readonly StreamType[],
+    { ending, session }: Pick<Acceptance, 'ending' | 'session'>,
+  ): ExecletError | SessionEnded {
     const cause: unknown = ending.reason;
     const why =
       cause instanceof SessionEnded
@@ -154,7 +155,7 @@ class SpdyRemoteCommand implements RemoteCommandConnection {
   }
 
   destroy(): void {
-    resetConnection(this.#acceptance.socket);
+    resetConnection(this.#socket);
   }
 
   async #end(outcome: ExecOutcome, { deliveryTimeoutMs, closeTimeoutMs }: EndLimits): Promise<void> {

@@ -12,10 +12,9 @@ const MAX_LOGGED_CHARACTERS = 256;
 /** What a record says of the caller; what a proxy in front says of its client counts from a trusted one only. */
 export function callerFields({ incoming, remoteAddress, request }: Attempt, caller: Caller): CallerFields {
   const { name: user, groups, proof, proxy } = caller;
-  const { headersDistinct: headers } = incoming;
   const fromProxy = proof === 'front_proxy' && {
-    auditId: request?.auditId ?? headers['audit-id']?.[0],
-    forwardedFor: headers['x-forwarded-for']?.join(', '),
+    auditId: request?.auditId ?? incoming.headersDistinct['audit-id']?.[0],
+    forwardedFor: incoming.headersDistinct['x-forwarded-for']?.join(', '),
   };
   return { user, groups, proof, proxy, remoteAddress, ...fromProxy };
 }

@@ -5,7 +5,7 @@ import type { Duplex } from 'node:stream';
 import type { Caller } from '../access/caller.ts';
 import type { RemoteCommandConnection } from '../exec/connection.ts';
 import { SessionEnded } from '../exec/end-reason.ts';
-import type { HandlerRegistry, RegisteredContainer } from '../exec/handler-registry.ts';
+import type { ContainerRef, HandlerRegistry, RegisteredContainer } from '../exec/handler-registry.ts';
 import type { Session } from '../exec/session.ts';
 import type { SessionLog } from '../exec/session-log.ts';
 import type { SessionFields } from '../exec/session-record.ts';
@@ -47,6 +47,8 @@ interface AdmittedExec {
   readonly request: ExecRequest;
   readonly container: RegisteredContainer;
 }
+
+type LoggedField = 'session' | 'user' | keyof ContainerRef | 'transport' | 'protocol' | 'tty';
 
 interface Negotiated {
   readonly transport: Transport;
@@ -129,7 +131,7 @@ export class ExecService {
       refusals.record(attempt, error);
       return;
     }
-    await this.#accept(upgrade);
+    return this.#accept(upgrade); // not `await`, which would keep the request in memory for as long as the session lasts
   }
 
   /** The last two checks: that there is room for the session, and that it is on record. */
@@ -173,23 +175,22 @@ export class ExecService {
       });
       return;
     }
-    await this.#run(upgrade, connection);
+    return this.#run(upgrade, connection);
   }
 
   async #run(upgrade: AdmittedUpgrade, connection: RemoteCommandConnection): Promise<void> {
     const { sessionLog, log } = this.#options;
     const { request, container, session } = upgrade;
-    const { user, transport, protocol, tty } = session.fields;
-    const fields = { session: session.id, user, ...container.ref, transport, protocol, tty };
-    const { command, auditId } = request;
+    const { command, wanted, auditId } = request;
     const env = auditId === undefined ? [] : [`${AUDIT_ID_VARIABLE}=${auditId}`];
-    log.info('session started', fields);
-    await session.run({
+    log.info('session started', loggedFields(session));
+    return session.run({
       container,
-      spec: { command, tty, env },
+      spec: { command, tty: wanted.tty, env },
       connection,
       onOutcome: (end, outcome) => {
         sessionLog?.ended({ ...session.fields, ...end });
+        const fields = loggedFields(session);
         const { reason, exitCode, durationMs } = end;
         if (outcome.kind === 'exited') {
           log.info('session ended', { ...fields, reason, exitCode, durationMs });
@@ -205,6 +206,12 @@ export class ExecService {
       },
     });
   }
+}
+
+/** What our own log says of a session. */
+function loggedFields({ fields }: Session): Pick<SessionFields, LoggedField> {
+  const { session, user, namespace, pod, container, transport, protocol, tty } = fields;
+  return { session, user, namespace, pod, container, transport, protocol, tty };
 }
 
 /** What the session log says of a session from its start to its end. */

@@ -158,6 +158,7 @@ export class SpdyConnection {
 
   /** Frees the inflater, about 40 KiB. From here on every new stream is refused, unread. */
   releaseInflater(): void {
+    this.#inflater?.release();
     this.#inflater = undefined;
   }
 
@@ -314,7 +315,7 @@ export class SpdyConnection {
   #finish(error: Error | undefined): void {
     if (this.#over) return;
     this.#over = true;
-    this.#inflater = undefined;
+    this.releaseInflater();
     this.#streams.clear();
     this.#options.onClose(error);
   }

@@ -1,12 +1,31 @@
-import { Inflate, Z_SYNC_FLUSH } from 'pako';
+import {
+  Z_BUF_ERROR,
+  Z_NEED_DICT,
+  Z_OK,
+  Z_SYNC_FLUSH,
+  zlibInflate,
+  zlibInflateInit2,
+  zlibInflateReset,
+  zlibInflateSetDictionary,
+  ZStream,
+} from 'pako';
 import { HEADER_DICTIONARY } from './dictionary.ts';
 import { MAX_HEADER_BLOCK_BYTES, MAX_HEADER_NAME_BYTES, MAX_HEADER_VALUE_BYTES, MAX_HEADERS } from './frame.ts';
 import { SpdyError } from './spdy-error.ts';
 
-/** How far the inflater can overshoot the limit before it is stopped. */
-const INFLATE_STEP_BYTES = 4 * 1024;
-/** Only zlib's own format, with its largest window; without it pako would also take gzip. */
+/** Only zlib's own format, with its largest window. */
 const ZLIB_WINDOW_BITS = 15;
+/** As many connections open their streams at the same time as a rule. */
+const MAX_SPARE = 16;
+const EMPTY = new Uint8Array(0);
+
+/** Where every block is inflated to, and copied from; one byte more tells that it is too long. */
+const OUTPUT = Buffer.alloc(MAX_HEADER_BLOCK_BYTES + 1);
+/**
+ * Streams that nobody uses, to be used again: as garbage each would keep 40 KiB outside the heap until the next long collection, while
+ * thousands of connections come.
+ */
+const spare: ZStream[] = [];
 
 /**
  * Inflates the header blocks of one SPDY connection, in arrival order.
@@ -16,19 +35,12 @@ const ZLIB_WINDOW_BITS = 15;
  * asynchronous Transform, which would let frames overtake each other; pako decodes in place.
  */
 export class HeaderBlockInflater {
-  readonly #inflate: Inflate;
+  readonly #stream = spare.pop() ?? newStream();
   readonly #maxBlockBytes: number;
-  #pieces: Uint8Array[] = [];
-  #blockBytes = 0;
 
+  /** `maxBlockBytes` can only be less than it is without. */
   constructor({ maxBlockBytes = MAX_HEADER_BLOCK_BYTES }: { maxBlockBytes?: number } = {}) {
     this.#maxBlockBytes = maxBlockBytes;
-    this.#inflate = new Inflate({
-      dictionary: HEADER_DICTIONARY,
-      windowBits: ZLIB_WINDOW_BITS,
-      chunkSize: INFLATE_STEP_BYTES,
-    });
-    this.#inflate.onData = piece => this.#take(piece);
   }
 
   /**
@@ -38,26 +50,44 @@ export class HeaderBlockInflater {
    * `maxBlockBytes`, before they are all inflated. The inflater is of no use afterwards.
    */
   inflate(block: Buffer): Buffer {
-    this.#pieces = [];
-    this.#blockBytes = 0;
-    const understood = this.#inflate.push(block, Z_SYNC_FLUSH);
-    // A stream that has ended could carry no further block; pako would take them all for empty.
-    if (!understood || this.#inflate.ended) {
+    const stream = this.#stream;
+    stream.input = block;
+    stream.next_in = 0;
+    stream.avail_in = block.length;
+    stream.output = OUTPUT;
+    stream.next_out = 0;
+    stream.avail_out = this.#maxBlockBytes + 1;
+    let status = zlibInflate(stream, Z_SYNC_FLUSH);
+    if (status === Z_NEED_DICT) {
+      status = zlibInflateSetDictionary(stream, HEADER_DICTIONARY);
+      if (status === Z_OK) status = zlibInflate(stream, Z_SYNC_FLUSH);
+    }
+    stream.input = EMPTY; // what was read from the socket with the block is not to be kept
+    // "No progress" is what it says of an empty block. A stream that has ended could carry no further block.
+    if (status !== Z_OK && status !== Z_BUF_ERROR) {
       throw new SpdyError(
         'connection',
-        `header block is not a block of the zlib stream: ${this.#inflate.msg || 'it ends'}`,
+        `header block is not a block of the zlib stream: ${stream.msg || `zlib status ${status}`}`,
       );
     }
-    return Buffer.concat(this.#pieces, this.#blockBytes);
-  }
-
-  #take(piece: Uint8Array): void {
-    this.#blockBytes += piece.length;
-    if (this.#blockBytes > this.#maxBlockBytes) {
+    if (stream.avail_out === 0) {
       throw new SpdyError('connection', `header block inflates to more than ${this.#maxBlockBytes} bytes`);
     }
-    this.#pieces.push(piece);
+    return Buffer.from(OUTPUT.subarray(0, stream.next_out));
   }
+
+  /** To be called when it is not needed any more. The inflater is of no use afterwards. */
+  release(): void {
+    // A stream that has been reset knows nothing of what it has inflated before.
+    if (spare.length < MAX_SPARE && zlibInflateReset(this.#stream) === Z_OK) spare.push(this.#stream);
+  }
+}
+
+function newStream(): ZStream {
+  const stream = new ZStream();
+  const status = zlibInflateInit2(stream, ZLIB_WINDOW_BITS);
+  if (status !== Z_OK) throw new Error(`zlib status ${status}`);
+  return stream;
 }
 
 /**

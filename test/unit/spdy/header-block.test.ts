@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { describe, test } from 'node:test';
-import { constants, deflateSync, inflateSync } from 'node:zlib';
+import { constants, createDeflate, deflateSync, inflateSync, type Deflate } from 'node:zlib';
 import { HEADER_DICTIONARY } from '../../../src/spdy/dictionary.ts';
 import {
   EMPTY_HEADER_BLOCK,
@@ -57,6 +58,20 @@ describe('HeaderBlockInflater', () => {
     for (let count = 0; count < 10; count += 1) {
       assert.equal(inflater.inflate(storer.store(Buffer.alloc(100, count))).length, 100);
     }
+  });
+
+  test('what one connection has sent is nothing that the next can refer to', async () => {
+    const text = randomBytes(2_000); // longer than the dictionary: a reference to it reaches beyond
+    const deflate = createDeflate({ dictionary: HEADER_DICTIONARY });
+    const [inFull, reference] = [await nextBlock(deflate, text), await nextBlock(deflate, text)];
+    assert.ok(reference.length < 100);
+
+    const first = new HeaderBlockInflater();
+    assert.deepEqual([first.inflate(inFull), first.inflate(reference)], [text, text]);
+    first.release();
+    const second = new HeaderBlockInflater();
+    second.inflate(new HeaderBlockStorer().store(EMPTY_HEADER_BLOCK));
+    assert.throws(() => second.inflate(reference), { name: 'SpdyError', message: /distance too far back/ });
   });
 
   for (const [what, block] of [
@@ -124,3 +139,9 @@ test('HeaderBlockStorer writes blocks that zlib and our inflater read one after 
   assert.deepEqual(inflateSync(Buffer.concat(blocks), syncFlush), Buffer.concat(plain));
   for (const [index, block] of blocks.entries()) assert.deepEqual(inflater.inflate(block), plain[index]);
 });
+
+async function nextBlock(deflate: Deflate, plain: Buffer): Promise<Buffer> {
+  deflate.write(plain);
+  await new Promise<void>(resolve => deflate.flush(constants.Z_SYNC_FLUSH, resolve));
+  return deflate.read() as Buffer;
+}
