@@ -1,10 +1,10 @@
-import { IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import Docker from 'dockerode';
 import { ExecletError } from '../errors.ts';
 import type { TerminalSize } from '../exec/connection.ts';
 import type { EngineOperation } from '../metrics.ts';
+import { IncomingMessage } from '../node-http.ts';
 import { keepReadingAfterBrokenPipe } from './broken-pipe.ts';
 
 /** The newest API we were written against; an older Engine is spoken to in its own newest. */
