@@ -3,7 +3,7 @@ import tseslint from 'typescript-eslint';
 
 // Who may import whom (arrows point towards what changes least), and who owns which package. A folder that is missing
 // here may import nothing of ours but the leaves; main.ts and daemon.ts see everything.
-const leaves = ['errors', 'human-duration', 'log', 'metrics', 'tick-cork', 'version', 'within'];
+const leaves = ['errors', 'human-duration', 'log', 'metrics', 'node-http', 'tick-cork', 'version', 'within'];
 const mayImport = {
   spdy: [],
   access: [],
@@ -64,6 +64,19 @@ export default tseslint.config(
         'error',
         { selector: 'ExportDefaultDeclaration', message: 'Default exports hide who depends on whom.' },
         { selector: 'ExportAllDeclaration', message: 'export * hides who depends on whom.' },
+      ],
+    },
+  },
+  {
+    files: ['src/**/*.ts'],
+    rules: {
+      '@typescript-eslint/no-restricted-imports': [
+        'error',
+        {
+          name: 'node:http',
+          allowTypeImports: true,
+          message: 'Take values from src/node-http.ts, which says why, and types by `import type`.',
+        },
       ],
     },
   },

@@ -1,5 +1,6 @@
-import { request as httpRequest, type IncomingMessage } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
+import { request as httpRequest } from '../node-http.ts';
 import { ClientError } from './client-error.ts';
 import { headersOf, urlOf, type Connection } from './connection.ts';
 import { connectFailure, refusalOf } from './refusal.ts';

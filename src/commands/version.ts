@@ -1,9 +1,10 @@
-import { request as httpRequest, type IncomingMessage } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { text } from 'node:stream/consumers';
 import { Command } from 'commander';
 import { defaultEndpoint, parseEndpoint, type Endpoint } from '../config/endpoint.ts';
 import { SettingsError } from '../config/settings-error.ts';
+import { request as httpRequest } from '../node-http.ts';
 import { VERSION } from '../version.ts';
 
 const ENGINE_TIMEOUT_MS = 2_000;

@@ -1,7 +1,8 @@
-import { Agent as HttpAgent, request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http';
+import type { Agent, ClientRequest, IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest, type AgentOptions } from 'node:https';
 import type { Socket } from 'node:net';
 import { ExecletError } from '../errors.ts';
+import { Agent as HttpAgent, request as httpRequest } from '../node-http.ts';
 
 /** Longer than any answer: the inspection of an exec repeats its command, which may be 1 MiB before JSON escapes it. */
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
@@ -30,7 +31,7 @@ export interface EngineRequest {
   /** Sent as JSON. */
   readonly body?: unknown;
   /** From `connection`; without one the connection is any that is free. */
-  readonly agent?: HttpAgent;
+  readonly agent?: Agent;
   readonly signal?: AbortSignal;
 }
 
@@ -69,7 +70,7 @@ export class EngineHttp {
    * A connection that is made for the first request which names it, and kept for the next one. Its owner destroys it; after an upgrade
    * that does nothing any more.
    */
-  connection(): HttpAgent {
+  connection(): Agent {
     return this.#agent({ keepAlive: true });
   }
 
@@ -170,7 +171,7 @@ export class EngineHttp {
     return sent.end(content);
   }
 
-  #agent(options: AgentOptions): HttpAgent {
+  #agent(options: AgentOptions): Agent {
     return this.#secure ? new HttpsAgent(options) : new HttpAgent(options);
   }
 }

@@ -1,10 +1,11 @@
-import { IncomingMessage, type Agent } from 'node:http';
+import type { Agent } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import Docker from 'dockerode';
 import { ExecletError } from '../errors.ts';
 import type { TerminalSize } from '../exec/connection.ts';
 import type { EngineOperation } from '../metrics.ts';
+import { IncomingMessage } from '../node-http.ts';
 import { keepReadingAfterBrokenPipe } from './broken-pipe.ts';
 import { EngineHttp, EngineRefusal, type EngineHttpOptions } from './engine-http.ts';
 import { fieldsOf } from './json-fields.ts';

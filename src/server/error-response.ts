@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { ExecletError } from '../errors.ts';
 import { statusBody } from '../kubeapi/status-body.ts';
+import { STATUS_CODES } from '../node-http.ts';
 import type { PathForm } from './exec-request.ts';
 import { SPDY_PROTOCOLS } from '../remotecommand/protocol.ts';
 

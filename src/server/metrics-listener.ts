@@ -1,6 +1,6 @@
 import { once } from 'node:events';
-import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { createServer } from '../node-http.ts';
 import { pathOf } from './attempt.ts';
 import type { Exposition } from './exposition.ts';
 import { Pipelining } from './pipelining.ts';

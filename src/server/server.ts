@@ -1,7 +1,8 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
+import type { IncomingMessage, RequestListener, Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { ExecletError } from '../errors.ts';
+import { createServer } from '../node-http.ts';
 import { Attempt, pathOf } from './attempt.ts';
 import { errorResponse, formOf, notFound, refuseConnection, sendError, type ErrorResponse } from './error-response.ts';
 import { isHealthPath } from './health.ts';
