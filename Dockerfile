@@ -8,6 +8,7 @@ COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts
 COPY tsconfig.json tsconfig.build.json ./
 COPY src src
+COPY scripts/compile-cache.ts scripts/
 RUN npm run build && npm prune --omit=dev --ignore-scripts
 
 FROM ${BASE}

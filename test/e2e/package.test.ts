@@ -29,7 +29,9 @@ test('npx execlet runs, and serves until it is told to stop', async () => {
   assert.match(stdout.toString(), /^\{"event":"ready","address":"127\.0\.0\.1","port":\d+\}\n$/);
 });
 
-test('what is deployed is in the package, and the tests are not', async () => {
+test('what is deployed is in the package; the tests, and what was compiled for this host, are not', async () => {
   const installed = await readdir(join(directory, 'node_modules', 'execlet'));
   assert.deepEqual(installed.sort(), ['LICENSE', 'README.md', 'deploy', 'dist', 'package.json']);
+  const built = await readdir(join(directory, 'node_modules', 'execlet', 'dist'));
+  assert.ok(built.includes('bin.js') && !built.includes('compiled'), built.join(' '));
 });
