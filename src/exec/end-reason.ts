@@ -22,3 +22,6 @@ export class SessionEnded extends Error {
     this.endReason = endReason;
   }
 }
+
+/** One for all: nearly every session's connection ends with it, and each error that is made looks at the stack. */
+export const CLIENT_CLOSED = new SessionEnded('client_gone', 'the client closed the connection');

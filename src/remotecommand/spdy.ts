@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { ExecOutcome, ExecStreams, OutputSink, RemoteCommandConnection } from '../exec/connection.ts';
-import { SessionEnded } from '../exec/end-reason.ts';
+import { CLIENT_CLOSED, SessionEnded } from '../exec/end-reason.ts';
 import { ExecletError } from '../errors.ts';
 import { SpdyConnection } from '../spdy/connection.ts';
 import type { SpdyStream } from '../spdy/stream.ts';
@@ -73,7 +73,7 @@ class SpdyRemoteCommand implements RemoteCommandConnection {
       onStream: stream => this.#take(stream),
       onDrain: () => this.#drained(),
       onPong: ping => this.#keepalive.answered(ping),
-      onPeerGoAway: () => this.#abort(new SessionEnded('client_gone', 'the client closed the connection')),
+      onPeerGoAway: () => this.#abort(CLIENT_CLOSED),
       onClose: cause => {
         this.#keepalive.stop();
         this.#abort(ended(cause));
@@ -229,7 +229,7 @@ function expectedStreams(wanted: WantedStreams, protocol: StreamProtocol): Reado
 }
 
 function ended(cause: Error | undefined): SessionEnded {
-  if (cause === undefined) return new SessionEnded('client_gone', 'the client closed the connection');
+  if (cause === undefined) return CLIENT_CLOSED;
   const reason = cause.name === 'SpdyError' ? 'protocol_error' : 'client_gone';
   return new SessionEnded(reason, cause.message, { cause });
 }

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { WebSocket, WebSocketServer, type RawData } from 'ws';
 import type { ExecOutcome, ExecStreams, OutputSink, RemoteCommandConnection } from '../exec/connection.ts';
-import { SessionEnded } from '../exec/end-reason.ts';
+import { CLIENT_CLOSED, SessionEnded } from '../exec/end-reason.ts';
 import { ExecletError } from '../errors.ts';
 import { TickCork } from '../tick-cork.ts';
 import { within } from '../within.ts';
@@ -164,7 +164,7 @@ class WebSocketConnection implements RemoteCommandConnection {
     // Behind the listener of ws, which tells nobody of the peer's Close but only of the connection's end; that may be long in coming, from
     // a peer that reads nothing any more.
     socket.on('data', () => {
-      if (!this.#finishing && webSocket.readyState === WebSocket.CLOSING) this.#abort(clientClosed());
+      if (!this.#finishing && webSocket.readyState === WebSocket.CLOSING) this.#abort(CLIENT_CLOSED);
     });
     webSocket.on('message', message => this.#receive(message));
     webSocket.on('ping', data => this.#pong(data));
@@ -172,7 +172,7 @@ class WebSocketConnection implements RemoteCommandConnection {
     webSocket.on('error', cause => this.#abort(new SessionEnded('protocol_error', cause.message, { cause })));
     webSocket.on('close', () => {
       this.#keepalive.stop();
-      this.#abort(clientClosed());
+      this.#abort(CLIENT_CLOSED);
       this.#stall.over();
       this.#drained();
       this.#socketClosed.resolve(undefined);
@@ -296,8 +296,4 @@ class WebSocketConnection implements RemoteCommandConnection {
   #abort(reason: SessionEnded): void {
     this.#closing.abort(reason); // only the first counts
   }
-}
-
-function clientClosed(): SessionEnded {
-  return new SessionEnded('client_gone', 'the client closed the connection');
 }
