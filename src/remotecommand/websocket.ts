@@ -169,7 +169,7 @@ class WebSocketConnection implements RemoteCommandConnection {
     webSocket.on('error', cause => this.#abort(new SessionEnded('protocol_error', cause.message, { cause })));
     webSocket.on('close', () => {
       this.#keepalive.stop();
-      this.#abort(clientClosed());
+      if (!this.#finishing) this.#abort(clientClosed());
       this.#stall.over();
       this.#drained();
       this.#socketClosed.resolve(undefined);
