@@ -131,7 +131,10 @@ export async function startDaemon({ settings, log }: { settings: Settings; log: 
     limits: { idleTimeoutMs, maxDurationMs },
     onPhase,
     onEnded: ({ fields, outcome, exitSource }) => {
-      if (outcome !== undefined) metrics.sessionEnded({ ...fields, ...outcome, exitSource });
+      if (outcome === undefined) return;
+      const { transport, protocol } = fields;
+      const { reason, durationMs, exitCode } = outcome;
+      metrics.sessionEnded({ transport, protocol, reason, durationMs, exitCode, exitSource });
     },
   });
   const exec = new ExecService({

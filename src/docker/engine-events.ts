@@ -3,6 +3,7 @@ import { fieldsOf } from './json-fields.ts';
 
 /** One line of the event stream holds all labels of a container; the Engine limits neither, we do. */
 const MAX_EVENT_BYTES = 4 * 1024 * 1024;
+const NEWLINE = 0x0a;
 
 /** A container event, reduced to what execlet uses. */
 export type EngineEvent =
@@ -16,21 +17,52 @@ export type EngineEvent =
  * @throws {Error} when the stream breaks, or a line grows past 4 MiB or is no JSON
  */
 export async function readEvents(stream: Readable, onEvent: (event: EngineEvent) => void): Promise<void> {
-  let pending: Buffer[] = [];
-  let pendingBytes = 0;
-  for await (const chunk of stream as AsyncIterable<Buffer>) {
-    let start = 0;
-    for (let newline = chunk.indexOf('\n'); newline >= 0; newline = chunk.indexOf('\n', start)) {
-      checkLength(pendingBytes + newline - start);
-      const event = parseEvent(Buffer.concat([...pending, chunk.subarray(start, newline)]).toString('utf8'));
-      if (event !== undefined) onEvent(event);
-      pending = [];
-      pendingBytes = 0;
-      start = newline + 1;
+  const { promise, resolve, reject } = Promise.withResolvers<undefined>();
+  const lines = new LineCutter(line => {
+    const event = parseEvent(line);
+    if (event !== undefined) onEvent(event);
+  });
+  // Not an async iteration: an exit would wait for three more turns of it, and cost more than all else that is done with the event.
+  stream.on('data', (chunk: Buffer) => {
+    try {
+      lines.push(chunk);
+    } catch (cause) {
+      reject(cause);
+      stream.destroy();
     }
-    pending.push(chunk.subarray(start));
-    pendingBytes += chunk.length - start;
-    checkLength(pendingBytes);
+  });
+  stream.on('error', reject);
+  stream.on('close', () => reject(new Error('the Engine closed its event stream')));
+  stream.on('end', () => resolve(undefined));
+  if (stream.destroyed) reject(new Error('the Engine closed its event stream'));
+  await promise;
+}
+
+/** Cuts a stream into its lines. */
+class LineCutter {
+  readonly #onLine: (line: string) => void;
+  #pending: Buffer[] = [];
+  #pendingBytes = 0;
+
+  constructor(onLine: (line: string) => void) {
+    this.#onLine = onLine;
+  }
+
+  push(chunk: Buffer): void {
+    let start = 0;
+    for (let newline = chunk.indexOf(NEWLINE); newline >= 0; newline = chunk.indexOf(NEWLINE, start)) {
+      checkLength(this.#pendingBytes + newline - start);
+      const end = chunk.subarray(start, newline);
+      const line = this.#pendingBytes === 0 ? end : Buffer.concat([...this.#pending, end]);
+      this.#pending = [];
+      this.#pendingBytes = 0;
+      start = newline + 1;
+      this.#onLine(line.toString('utf8'));
+    }
+    if (start === chunk.length) return;
+    this.#pending.push(chunk.subarray(start));
+    this.#pendingBytes += chunk.length - start;
+    checkLength(this.#pendingBytes);
   }
 }
 

@@ -72,7 +72,7 @@ export interface RemoteCommandConnection {
   /** The negotiated subprotocol as it was named on the wire, for example `v4.channel.k8s.io`; empty where none was. */
   readonly protocol: string;
   readonly streams: ExecStreams;
-  /** Aborts when the peer is gone or broke the protocol, with a SessionEnded as its reason. */
+  /** Aborts when the peer is gone or broke the protocol, with a SessionEnded as its reason; after `finish` perhaps not any more. */
   readonly closed: AbortSignal & { readonly reason: SessionEnded | undefined };
   /**
    * Delivers what was written, then the status, ends the streams and closes. Resolves when the connection is closed,

@@ -61,6 +61,8 @@ export const MAX_LINE_BYTES = 64 * 1024;
 const MAX_COMMAND_BYTES = 16 * 1024;
 const MAX_GROUPS_BYTES = 8 * 1024;
 const MAX_TEXT_BYTES = 1024;
+/** Of a UTF-16 unit that is escaped. */
+const MAX_UNIT_BYTES = 6;
 const CUT_MARK = '…';
 
 /** The line of a session that begins. */
@@ -185,6 +187,7 @@ export function cutText(text: string | undefined): string | undefined {
 
 /** The text, or as much of it as takes that many bytes in a line, with its quotes and a mark at its end. */
 function cut(text: string, maxBytes: number): string {
+  if (text.length * MAX_UNIT_BYTES + 2 <= maxBytes) return text; // with its quotes, whatever it holds
   if (text.length <= maxBytes && encodedBytes(text) <= maxBytes) return text;
   // Bisection: the encoding grows with the text, and by how much only the encoder knows. Half a character takes more bytes (its
   // escape) than the whole one, so the longest text that fits never ends in half of one.

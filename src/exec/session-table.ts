@@ -39,6 +39,9 @@ interface Allowance {
 export class SessionTable {
   readonly #options: SessionTableOptions;
   readonly #live = new Map<string, Session>();
+  /** Of the live ones, by container and by user: each admission asks for both. */
+  readonly #inContainer = new Tally();
+  readonly #ofCaller = new Tally();
   /** The newest last. */
   readonly #ended: SessionView[] = [];
   /** By the signal of the container's end, which is the container's own for as long as it runs. */
@@ -81,6 +84,8 @@ export class SessionTable {
     const { limits, onPhase } = this.#options;
     const session = new Session({ fields, limits, onPhase, onOver: () => this.#forget(session) });
     this.#live.set(session.id, session);
+    this.#inContainer.add(fields.containerId, 1);
+    this.#ofCaller.add(fields.user, 1);
     return session;
   }
 
@@ -138,16 +143,10 @@ export class SessionTable {
   #checkLimits({ user, containerId }: SessionFields): void {
     const { maxSessions, maxSessionsPerContainer, maxSessionsPerCaller } = this.#options.admission;
     if (this.#live.size >= maxSessions) throw tooMany(`${maxSessions} run on this node`, '--max-sessions');
-    let inContainer = 0;
-    let ofCaller = 0;
-    for (const { fields } of this.#live.values()) {
-      if (fields.containerId === containerId) inContainer += 1;
-      if (fields.user === user) ofCaller += 1;
-    }
-    if (inContainer >= maxSessionsPerContainer) {
+    if (this.#inContainer.of(containerId) >= maxSessionsPerContainer) {
       throw tooMany(`${maxSessionsPerContainer} run in this container`, '--max-sessions-per-container');
     }
-    if (maxSessionsPerCaller !== undefined && ofCaller >= maxSessionsPerCaller) {
+    if (maxSessionsPerCaller !== undefined && this.#ofCaller.of(user) >= maxSessionsPerCaller) {
       throw tooMany(`"${user}" has ${maxSessionsPerCaller}`, '--max-sessions-per-caller');
     }
   }
@@ -172,6 +171,8 @@ export class SessionTable {
 
   #forget(session: Session): void {
     this.#live.delete(session.id);
+    this.#inContainer.add(session.fields.containerId, -1);
+    this.#ofCaller.add(session.fields.user, -1);
     if (session.outcome !== undefined) {
       addBytes(this.#relayedBytes, session.bytes);
       this.#options.onEnded(session);
@@ -181,6 +182,21 @@ export class SessionTable {
     if (this.#live.size > 0) return;
     this.#empty.resolve(undefined);
     this.#empty = Promise.withResolvers();
+  }
+}
+
+/** How many there are of each; of most there are none. */
+class Tally {
+  readonly #counts = new Map<string, number>();
+
+  of(key: string): number {
+    return this.#counts.get(key) ?? 0;
+  }
+
+  add(key: string, change: 1 | -1): void {
+    const count = this.of(key) + change;
+    if (count === 0) this.#counts.delete(key);
+    else this.#counts.set(key, count);
   }
 }
 

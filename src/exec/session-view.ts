@@ -4,6 +4,8 @@ import { cutGroups, cutText, type CallerFields } from './session-record.ts';
 
 /** Of what a client chose freely. */
 const MAX_PROGRAM_CHARACTERS = 256;
+/** V8 makes a part that is so short a string of its own. */
+const MAX_COPIED_PART = 12;
 
 /** A session as the API shows it. Of the command only its first word: arguments hold secrets, and whole commands are for the session log. */
 export interface SessionView extends CallerFields {
@@ -36,11 +38,20 @@ export interface SessionView extends CallerFields {
 /** What is known of a session at this moment; it does not change with the session. */
 export function viewOf(session: Session): SessionView {
   const { fields, bytes, admittedAt, state, outcome } = session;
-  const { session: id, command, user, groups, proxy, auditId, forwardedFor, ...shown } = fields;
+  const { command, user, groups, proxy, auditId, forwardedFor } = fields;
   return {
-    id,
+    id: fields.session,
     state,
-    ...shown,
+    namespace: fields.namespace,
+    pod: fields.pod,
+    podUid: fields.podUid,
+    container: fields.container,
+    containerId: fields.containerId,
+    tty: fields.tty,
+    transport: fields.transport,
+    protocol: fields.protocol,
+    proof: fields.proof,
+    remoteAddress: fields.remoteAddress,
     // What clients and proxies chose may be 1 MiB long.
     user: copyOf(cutText(user)),
     groups: cutGroups(groups).list.map(copyOf),
@@ -61,5 +72,6 @@ export function viewOf(session: Session): SessionView {
 
 /** A part of a string keeps the whole in memory, here perhaps a request line, for as long as the session is remembered. */
 function copyOf(text: string): string {
+  if (text.length <= MAX_COPIED_PART) return text;
   return Buffer.from(text).toString();
 }

@@ -172,7 +172,7 @@ class WebSocketConnection implements RemoteCommandConnection {
     webSocket.on('error', cause => this.#abort(new SessionEnded('protocol_error', cause.message, { cause })));
     webSocket.on('close', () => {
       this.#keepalive.stop();
-      this.#abort(CLIENT_CLOSED);
+      if (!this.#finishing) this.#abort(CLIENT_CLOSED);
       this.#stall.over();
       this.#drained();
       this.#socketClosed.resolve(undefined);
