@@ -36,12 +36,12 @@ export const FULL: Effort = {
 export const QUICK: Effort = {
   rounds: 1,
   engineExecs: 5,
-  standInExecs: 100,
-  rateMs: 1_000,
-  blocks: 4_096,
-  keystrokes: 300,
-  sessions: [200],
-  starts: 3,
+  standInExecs: 50,
+  rateMs: 500,
+  blocks: 2_048,
+  keystrokes: 200,
+  sessions: [100],
+  starts: 1,
 };
 
 /** What dockerd writes in one frame. */

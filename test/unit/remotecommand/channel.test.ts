@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { decodeBase64, decodeBinary } from '../../../src/remotecommand/channel.ts';
+import { CHANNEL, decodeBase64, decodeBinary, messageHeader } from '../../../src/remotecommand/channel.ts';
 
 test('CLOSE is two bytes and only known to v5', () => {
   const close = Buffer.from([255, 0]);
@@ -16,4 +16,12 @@ test('empty messages and unknown channels are ignored, bad base64 is malformed',
   assert.deepEqual(decodeBinary(Buffer.from([9, 1]), { closeSignal: true }), { kind: 'ignored' });
   assert.deepEqual(decodeBase64(Buffer.from('9aGk=')), { kind: 'ignored' });
   assert.equal(decodeBase64(Buffer.from('0!!!!')).kind, 'malformed');
+});
+
+test('a message may be sent as a header and its payload: an unmasked frame, whose length counts the channel', () => {
+  assert.deepEqual([...messageHeader(CHANNEL.stdout, 0)], [0x82, 1, 1]);
+  assert.deepEqual([...messageHeader(CHANNEL.stderr, 124)], [0x82, 125, 2]);
+  assert.deepEqual([...messageHeader(CHANNEL.stdout, 125)], [0x82, 126, 0, 126, 1]);
+  assert.deepEqual([...messageHeader(CHANNEL.error, 65_534)], [0x82, 126, 0xff, 0xff, 3]);
+  assert.deepEqual([...messageHeader(CHANNEL.stdout, 65_535)], [0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0, 1]);
 });
