@@ -70,7 +70,7 @@ class SpdyRemoteCommand implements RemoteCommandConnection {
       socket,
       maxStreams: STREAM_TYPES.length,
       highWaterMarkBytes: limits.highWaterMarkBytes,
-      onStream: stream => this.#take(stream),
+      onStream: (stream, headers) => this.#take(stream, headers),
       onDrain: () => this.#drained(),
       onPong: ping => this.#keepalive.answered(ping),
       onPeerGoAway: () => this.#abort(new SessionEnded('client_gone', 'the client closed the connection')),
@@ -183,8 +183,8 @@ class SpdyRemoteCommand implements RemoteCommandConnection {
     await Promise.race([this.#keepalive.allRead(), aborted(this.closed)]);
   }
 
-  #take(stream: SpdyStream): boolean {
-    const type = STREAM_TYPES.find(known => known === stream.headers.get(STREAM_TYPE_HEADER));
+  #take(stream: SpdyStream, headers: ReadonlyMap<string, string>): boolean {
+    const type = STREAM_TYPES.find(known => known === headers.get(STREAM_TYPE_HEADER));
     if (type === undefined || this.#opened.has(type)) return type === undefined;
     this.#opened.set(type, stream);
     if (type === 'stdin' && this.#expected.has('stdin')) {
