@@ -30,6 +30,7 @@ export function tellsOfContainerEnd(text: string): boolean {
 
 /** The runtime's message holds the command's name and little else. */
 const MAX_HELD_BYTES = 16 * 1024;
+const EMPTY = Buffer.alloc(0);
 
 /**
  * Keeps the "could not start" message off the client's stdout, where it does not belong.
@@ -40,7 +41,7 @@ const MAX_HELD_BYTES = 16 * 1024;
 export class StartFailureGuard implements OutputSink {
   readonly #client: OutputSink | undefined;
   readonly #onSuspicion: () => void;
-  #held: Buffer | undefined = Buffer.alloc(0);
+  #held: Buffer | undefined = EMPTY;
 
   /** `onSuspicion` is called once, when output is held back: the caller then finds out whether the command runs. */
   constructor(options: { client: OutputSink | undefined; onSuspicion: () => void }) {

@@ -23,7 +23,8 @@ export class StdcopyError extends Error {
  */
 export class StdcopyDemultiplexer {
   readonly #onOutput: (stream: 'stdout' | 'stderr', slice: Buffer) => void;
-  readonly #header = Buffer.alloc(HEADER_BYTES);
+  /** Made with the first frame: many a session is silent for long. */
+  #header = EMPTY;
   #headerBytes = 0;
   #type = 0;
   #payloadLeft = 0;
@@ -49,6 +50,7 @@ export class StdcopyDemultiplexer {
   }
 
   #takeHeader(chunk: Buffer, offset: number): number {
+    if (this.#header === EMPTY) this.#header = Buffer.alloc(HEADER_BYTES);
     const taken = Math.min(HEADER_BYTES - this.#headerBytes, chunk.length - offset);
     chunk.copy(this.#header, this.#headerBytes, offset, offset + taken);
     this.#headerBytes += taken;

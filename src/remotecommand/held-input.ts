@@ -6,6 +6,7 @@ const MAX_KEPT_RATIO = 4;
 const SLAB_BYTES = 16 * 1024;
 /** What a chunk of a few bytes costs beside them. */
 const CHUNK_COST_BYTES = 256;
+const EMPTY = Buffer.alloc(0);
 
 /**
  * The client's input between the transport, which pushes, and the session, which may not be ready yet.
@@ -19,7 +20,7 @@ export class HeldInput implements InputSource {
   #held: Buffer[] = [];
   #heldBytes = 0;
   /** What is left of the current slab. */
-  #slab = Buffer.alloc(0);
+  #slab = EMPTY;
   #ended = false;
   #consumer: InputConsumer | undefined;
 

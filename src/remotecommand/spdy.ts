@@ -70,7 +70,7 @@ class SpdyRemoteCommand implements RemoteCommandConnection {
       socket,
       maxStreams: STREAM_TYPES.length,
       highWaterMarkBytes: limits.highWaterMarkBytes,
-      onStream: stream => this.#take(stream),
+      onStream: (stream, headers) => this.#take(stream, headers),
       onDrain: () => this.#drained(),
       onPong: ping => this.#keepalive.answered(ping),
       onPeerGoAway: () => this.#abort(CLIENT_CLOSED),
@@ -178,8 +178,8 @@ class SpdyRemoteCommand implements RemoteCommandConnection {
     this.#spdy.destroy();
   }
 
-  #take(stream: SpdyStream): boolean {
-    const type = STREAM_TYPES.find(known => known === stream.headers.get(STREAM_TYPE_HEADER));
+  #take(stream: SpdyStream, headers: ReadonlyMap<string, string>): boolean {
+    const type = STREAM_TYPES.find(known => known === headers.get(STREAM_TYPE_HEADER));
     if (type === undefined || this.#opened.has(type)) return type === undefined;
     this.#opened.set(type, stream);
     if (type === 'stdin' && this.#expected.has('stdin')) {

@@ -23,8 +23,11 @@ export interface SpdyConnectionOptions {
   readonly maxStreams: number;
   /** `write` answers false once this much waits in the socket, or what the socket itself allows where that is more. */
   readonly highWaterMarkBytes: number;
-  /** Called for each stream the peer opens. True accepts it; false refuses it with RST_STREAM. */
-  readonly onStream: (stream: SpdyStream) => boolean;
+  /**
+   * Called for each stream the peer opens, with its headers: names in lower case, several values of one name joined by NUL. True
+   * accepts it; false refuses it with RST_STREAM.
+   */
+  readonly onStream: (stream: SpdyStream, headers: ReadonlyMap<string, string>) => boolean;
   /** Writing may go on, after a `write` has answered false. */
   readonly onDrain: () => void;
   /** The peer said GOAWAY: it wants nothing more. Go clients stop reading frames, then close. */
@@ -203,14 +206,15 @@ export class SpdyConnection {
   #synStream({ streamId, fin, unidirectional, headerBlock }: SynStreamFrame): void {
     // Before anything else, even for a stream that will be refused: the next block continues this one's zlib stream.
     const block = this.#inflater?.inflate(headerBlock);
-    const stream = this.#admit(streamId, unidirectional, block);
-    if (typeof stream === 'number') {
+    const headers = this.#admit(streamId, block);
+    if (typeof headers === 'number') {
       this.#countRefused();
-      this.#answer(encodeRstStream(streamId, stream));
+      this.#answer(encodeRstStream(streamId, headers));
       return;
     }
+    const stream = new OpenStream({ id: streamId, unidirectional, frames: this.#frames });
     this.#streams.set(streamId, stream);
-    if (!this.#options.onStream(stream)) {
+    if (!this.#options.onStream(stream, headers)) {
       this.#countRefused();
       stream.reset(RST_STATUS.REFUSED_STREAM);
       return;
@@ -219,8 +223,8 @@ export class SpdyConnection {
     if (fin) stream.receiveFin();
   }
 
-  /** A new stream, or the status with which it is refused. */
-  #admit(id: number, unidirectional: boolean, block: Buffer | undefined): OpenStream | number {
+  /** The headers of a new stream, or the status with which it is refused. */
+  #admit(id: number, block: Buffer | undefined): ReadonlyMap<string, string> | number {
     // Like Go's server we ask that ids grow and not that they be odd.
     if (id <= this.#highestId) return RST_STATUS.PROTOCOL_ERROR;
     this.#highestId = id;
@@ -228,7 +232,7 @@ export class SpdyConnection {
       return RST_STATUS.REFUSED_STREAM;
     }
     try {
-      return new OpenStream({ id, headers: parseHeaderBlock(block), unidirectional, frames: this.#frames });
+      return parseHeaderBlock(block);
     } catch (error) {
       if (error instanceof SpdyError && error.scope === 'stream') return error.status;
       throw error;

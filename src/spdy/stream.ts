@@ -14,8 +14,6 @@ export interface StreamConsumer {
 /** One stream that the peer has opened. */
 export interface SpdyStream {
   readonly id: number;
-  /** Names in lower case; several values of one name are joined by NUL. */
-  readonly headers: ReadonlyMap<string, string>;
   /**
    * Takes the chunk whole, whatever it answers; the caller must not change it afterwards. False: write no more, on any
    * stream of the connection, until its `onDrain`. After the stream's or the connection's end it does nothing.
@@ -44,7 +42,6 @@ const DISCARD: StreamConsumer = { data: () => true, end: () => undefined };
 /** The connection's side of a stream: what has been replied, and which directions have ended. */
 export class OpenStream implements SpdyStream {
   readonly id: number;
-  readonly headers: ReadonlyMap<string, string>;
   readonly #frames: StreamFrames;
   #consumer = DISCARD;
   #replied = false;
@@ -52,14 +49,8 @@ export class OpenStream implements SpdyStream {
   #remoteEnded = false;
 
   /** `unidirectional`: the peer allows no DATA from us. */
-  constructor(options: {
-    id: number;
-    headers: ReadonlyMap<string, string>;
-    unidirectional: boolean;
-    frames: StreamFrames;
-  }) {
+  constructor(options: { id: number; unidirectional: boolean; frames: StreamFrames }) {
     this.id = options.id;
-    this.headers = options.headers;
     this.#localEnded = options.unidirectional;
     this.#frames = options.frames;
   }

@@ -40,6 +40,8 @@ interface Harness {
   readonly socket: Socket;
   readonly theirs: Socket;
   readonly streams: SpdyStream[];
+  /** What each was opened with. */
+  readonly headers: ReadonlyMap<string, string>[];
   /** What each stream's consumer was told: payload, `end`, `reset N`. */
   readonly heard: Map<number, string[]>;
   readonly closed: Promise<Error | undefined>;
@@ -53,6 +55,7 @@ async function start(
 ): Promise<Harness> {
   const { ours, theirs } = await socketPair(t);
   const streams: SpdyStream[] = [];
+  const headers: ReadonlyMap<string, string>[] = [];
   const heard = new Map<number, string[]>();
   const counts = { drained: 0, peerGoAways: 0, pongs: 0, closes: 0 };
   const { promise: closed, resolve } = Promise.withResolvers<Error | undefined>();
@@ -60,8 +63,9 @@ async function start(
     socket: ours,
     maxStreams: 5,
     highWaterMarkBytes: 256 * 1024,
-    onStream: stream => {
+    onStream: (stream, itsHeaders) => {
       streams.push(stream);
+      headers.push(itsHeaders);
       const log: string[] = [];
       heard.set(stream.id, log);
       stream.consume({
@@ -85,7 +89,7 @@ async function start(
   });
   const client = new SpdyClient(theirs);
   connection.start(head);
-  return { connection, client, socket: ours, theirs, streams, heard, closed, counts };
+  return { connection, client, socket: ours, theirs, streams, headers, heard, closed, counts };
 }
 
 function only<T>(items: readonly T[]): T {
@@ -96,13 +100,13 @@ function only<T>(items: readonly T[]): T {
 
 describe('streams', { timeout }, () => {
   test('each SYN_STREAM is answered at once with an empty SYN_REPLY, and data flows both ways', async t => {
-    const { client, streams, heard } = await start(t);
+    const { client, streams, headers, heard } = await start(t);
     const opened = [];
     for (const streamtype of ['error', 'stdin', 'stdout', 'stderr', 'resize']) {
       opened.push(await client.open({ streamtype }));
     }
     assert.deepEqual(
-      streams.map(stream => [stream.id, stream.headers.get('streamtype')]),
+      streams.map(({ id }, index) => [id, headers[index]?.get('streamtype')]),
       [
         [1, 'error'],
         [3, 'stdin'],
@@ -127,11 +131,11 @@ describe('streams', { timeout }, () => {
 
   test('what came behind the upgrade request is read first', async t => {
     const [first, second] = CLIENT_SYN_STREAMS;
-    const { client, streams } = await start(t, {}, Buffer.from(first.hex + second.hex.slice(0, 20), 'hex'));
+    const { client, headers } = await start(t, {}, Buffer.from(first.hex + second.hex.slice(0, 20), 'hex'));
     client.raw(Buffer.from(second.hex.slice(20), 'hex'));
     await client.frame('SYN_REPLY', frame => frame.id === 3);
     assert.deepEqual(
-      streams.map(({ headers }) => headers.get('streamtype')),
+      headers.map(each => each.get('streamtype')),
       ['error', 'stdin'],
     );
   });
@@ -153,20 +157,20 @@ describe('streams', { timeout }, () => {
   });
 
   test('a stream that onStream does not want is refused, and its slot is free', async t => {
-    const { client } = await start(t, { maxStreams: 1, onStream: ({ headers }) => headers.has('wanted') });
+    const { client } = await start(t, { maxStreams: 1, onStream: (_stream, headers) => headers.has('wanted') });
     await assert.rejects(client.open({ unwanted: '' }), /was reset: 3/);
     await client.open({ wanted: '' });
   });
 
   test('streams beyond maxStreams are refused, and read all the same: the next block can be understood', async t => {
-    const { client, streams } = await start(t, { maxStreams: 2 });
+    const { client, headers } = await start(t, { maxStreams: 2 });
     const first = await client.open({ streamtype: 'a' });
     await client.open({ streamtype: 'b' });
     await assert.rejects(client.open({ streamtype: 'refused' }), /was reset: 3/);
     first.reset();
     await client.open({ streamtype: 'c' });
     assert.deepEqual(
-      streams.map(({ headers }) => headers.get('streamtype')),
+      headers.map(each => each.get('streamtype')),
       ['a', 'b', 'c'],
     );
   });
@@ -181,7 +185,7 @@ describe('streams', { timeout }, () => {
   });
 
   test('ids that do not grow are answered with PROTOCOL_ERROR and ignored, even ids are not', async t => {
-    const { client, streams, heard } = await start(t);
+    const { client, headers, heard } = await start(t);
     const stream = await client.open({ n: '6' }, { id: 6 });
     const { resetStatus: none } = stream;
     assert.equal(none, undefined);
@@ -193,7 +197,7 @@ describe('streams', { timeout }, () => {
     client.raw(dataFrame(6, Buffer.from('still open'), false));
     await client.open({ n: '7' }, { id: 7 });
     assert.deepEqual(
-      streams.map(({ headers }) => headers.get('n')),
+      headers.map(each => each.get('n')),
       ['6', '7'],
     );
     assert.deepEqual(heard.get(6), ['still open']);
