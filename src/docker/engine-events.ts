@@ -23,14 +23,16 @@ export async function readEvents(stream: Readable, onEvent: (event: EngineEvent)
     if (event !== undefined) onEvent(event);
   });
   // Not an async iteration: an exit would wait for three more turns of it, and cost more than all else that is done with the event.
-  stream.on('data', (chunk: Buffer) => {
+  const take = (chunk: Buffer): void => {
     try {
       lines.push(chunk);
     } catch (cause) {
-      reject(cause);
+      stream.off('data', take); // what was read with this may follow all the same
       stream.destroy();
+      reject(cause);
     }
-  });
+  };
+  stream.on('data', take);
   stream.on('error', reject);
   stream.on('close', () => reject(new Error('the Engine closed its event stream')));
   stream.on('end', () => resolve(undefined));

@@ -24,6 +24,27 @@ test('reads events however the stream is cut', async () => {
   assert.deepEqual(await read(Array.from(bytes, byte => Buffer.from([byte]))), expected);
 });
 
+test('nothing is read behind a line that is no event', async () => {
+  const events: EngineEvent[] = [];
+  const stream = new Readable({ read: () => undefined });
+  const reading = readEvents(stream, event => events.push(event));
+  for (const line of [start, 'nonsense\n', start]) stream.push(line);
+  await assert.rejects(reading, SyntaxError);
+  stream.push(start);
+  assert.equal(events.length, 1);
+});
+
+test('a stream that is closed before its end is an error, also when it was before it is read', async () => {
+  const stream = new Readable({ read: () => undefined });
+  const reading = readEvents(stream, () => undefined);
+  stream.destroy();
+  await assert.rejects(reading, /closed its event stream/);
+  await assert.rejects(
+    readEvents(stream, () => undefined),
+    /closed its event stream/,
+  );
+});
+
 test('ignores what is none of ours', () => {
   assert.equal(parseEvent(''), undefined);
   assert.equal(parseEvent('{"Action":"exec_create: ls -l","Actor":{"ID":"c1"}}'), undefined);
