@@ -24,6 +24,9 @@ import { Attempt, pathOf } from './attempt.ts';
 import { callerFields, type Refusals } from './refusals.ts';
 import { bodyOfUpgrade } from './upgrade-body.ts';
 
+/** Of one request; each argument of a command is one. */
+const MAX_PARAMETERS = 65_536;
+
 export interface ExecServiceOptions {
   readonly access: AccessControl;
   readonly registry: HandlerRegistry;
@@ -241,9 +244,18 @@ export function takesUpgrade(incoming: IncomingMessage): boolean {
   return transportOf(incoming) !== undefined || isExecPath(pathOf(incoming));
 }
 
-/** To be called once: a query of 1 MiB takes a tenth of a second, for which every other session waits. */
+/**
+ * To be called once: every other session waits for it.
+ *
+ * @throws {ExecletError} BadExecRequest for so many parameters that they would take a tenth of a second, and ten megabytes
+ */
 function queryOf({ url = '' }: IncomingMessage): URLSearchParams {
   const mark = url.indexOf('?');
+  let parameters = 1;
+  for (let at = url.indexOf('&', mark); at >= 0; at = url.indexOf('&', at + 1)) parameters += 1;
+  if (parameters > MAX_PARAMETERS) {
+    throw new ExecletError('BadExecRequest', `the query has more than ${MAX_PARAMETERS} parameters`);
+  }
   return new URLSearchParams(mark < 0 ? '' : url.slice(mark));
 }
 

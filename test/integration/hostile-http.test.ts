@@ -79,6 +79,12 @@ const LARGE: Row[] = [
     title: '250 000 parameters',
     sent: request(`GET ${EXEC}?${'&a=1'.repeat(250_000)}`, SPDY),
     code: 400,
+    text: /more than 65536 parameters/,
+  },
+  {
+    title: '65 536 parameters',
+    sent: request(`GET ${EXEC}?${'a=1&'.repeat(65_535)}`, SPDY),
+    code: 400,
     text: /at least 1/,
   },
   {
