@@ -170,7 +170,7 @@ export async function measureOn(
   const certDir = await temporaryDirectory('bench-cert');
   const bench = await Bench.open(engine, certDir.path);
   try {
-    await bench.warmUp(engine.name === 'dockerd' ? 3 : WARM_UP_EXECS);
+    await bench.warmUp(WARM_UP_EXECS);
     const results: Result[] = [];
     for (const comparison of chosen) {
       progress(`${comparison.figure}, ${engine.name}`);
