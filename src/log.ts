@@ -15,14 +15,15 @@ export type LogFormat = (typeof LOG_FORMATS)[number];
 export type Logger = Record<LogLevel, (event: string, fields?: Readonly<Record<string, unknown>>) => void>;
 
 export function createLogger({ level, format }: { level: LogLevel; format: LogFormat }): Logger {
-  const { combine, timestamp, json, printf } = winston.format;
+  const { combine, timestamp, printf } = winston.format;
+  const json = printf(line => JSON.stringify(line)); // winston's own looks for circles first, which takes as long as all the rest
   const text = printf(({ timestamp: time, level: lineLevel, message, ...fields }) => {
     const rest = Object.entries(fields).map(([key, value]) => `${key}=${JSON.stringify(value)}`);
     return [String(time), lineLevel.toUpperCase(), String(message), ...rest].join(' ');
   });
   const logger = winston.createLogger({
     level,
-    format: combine(timestamp(), format === 'json' ? json() : text),
+    format: combine(timestamp(), format === 'json' ? json : text),
     // stdout belongs to the ready line.
     transports: new winston.transports.Console({ stderrLevels: [...LOG_LEVELS] }),
     exitOnError: false,
