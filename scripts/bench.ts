@@ -65,17 +65,11 @@ process.stdout.write(
 );
 
 async function measureEngine(engine: BenchEngine): Promise<Result[]> {
-  const found = await measureOn(engine, { ...measuring, wanted: figure => only.has(figureOf(figure)) });
+  const found = await measureOn(engine, { ...measuring, wanted: name => only.has(name) });
   if (engine.name === 'dockerd') return found;
   if (only.has('frames')) found.push(...(await measureFrameSizes(engine, measuring)));
   if (only.has('start')) found.push(...(await measureStart(engine, measuring)));
   return found;
-}
-
-function figureOf(title: string): Figure {
-  if (title.startsWith('execs at')) return 'rate';
-  if (title === 'keystroke echo') return 'echo';
-  return title === 'exec latency' ? 'latency' : (title as Figure);
 }
 
 function note(text: string): void {

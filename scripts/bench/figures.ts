@@ -48,6 +48,8 @@ export const QUICK: Effort = {
   starts: 1,
 };
 
+/** Small frames cost much more a byte, so there are fewer bytes: one part in so many. */
+const FRAMES_SHARE = 8;
 /** What dockerd writes in one frame. */
 const BLOCK_BYTES = 32 * 1024;
 /** Where compiled code, filled pools and caches must not count as a session's, or a real Engine takes its time. */
@@ -79,12 +81,8 @@ class Bench {
 
   static async open(engine: BenchEngine, certDir: string): Promise<Bench> {
     const { dockerHost } = engine;
-    const bench = new Bench(
-      engine,
-      await DaemonProcess.start({ dockerHost }),
-      await DaemonProcess.start({ dockerHost, certDir }),
-    );
-    return bench;
+    const plain = await DaemonProcess.start({ dockerHost });
+    return new Bench(engine, plain, await DaemonProcess.start({ dockerHost, certDir }));
   }
 
   /** The Engine itself first, then every way through execlet. */
@@ -116,6 +114,8 @@ class Bench {
 
 /** One figure for every target: in each round each target does the job once. */
 interface Comparison {
+  /** As `--only` has it. */
+  readonly name: 'latency' | 'rate' | 'stdout' | 'stdin' | 'echo';
   readonly figure: string;
   readonly job: (target: Target) => Job;
   /** `cpuMs` is the daemon's for the whole job; undefined for the Engine itself. */
@@ -126,11 +126,13 @@ export function comparisons(effort: Effort, engine: BenchEngine['name']): Compar
   const { blocks, keystrokes, rateMs } = effort;
   const execs = engine === 'dockerd' ? effort.engineExecs : effort.standInExecs;
   const volume = (job: 'stdout' | 'stdin'): Comparison => ({
+    name: job,
     figure: job,
     job: target => ({ job, target, blockBytes: BLOCK_BYTES, blocks }),
     metrics: ({ ms, bytes }, cpuMs) => volumeMetrics({ ms, bytes, cpuMs, expected: blocks * BLOCK_BYTES }),
   });
   const rate = (concurrency: number): Comparison => ({
+    name: 'rate',
     figure: `execs at concurrency ${concurrency}`,
     job: target => ({ job: 'rate', target, concurrency, ms: rateMs }),
     metrics: ({ ms, samples }, cpuMs) => ({
@@ -141,6 +143,7 @@ export function comparisons(effort: Effort, engine: BenchEngine['name']): Compar
   });
   return [
     {
+      name: 'latency',
       figure: 'exec latency',
       job: target => ({ job: 'latency', target, execs }),
       metrics: ({ samples }, cpuMs) => ({
@@ -153,6 +156,7 @@ export function comparisons(effort: Effort, engine: BenchEngine['name']): Compar
     volume('stdout'),
     volume('stdin'),
     {
+      name: 'echo',
       figure: 'keystroke echo',
       job: target => ({ job: 'echo', target, keystrokes }),
       metrics: ({ samples }, cpuMs) => ({
@@ -164,12 +168,12 @@ export function comparisons(effort: Effort, engine: BenchEngine['name']): Compar
   ];
 }
 
-/** All that is compared with the Engine, on one Engine; `wanted` chooses by the figure's name. */
+/** All that is compared with the Engine, on one Engine; `wanted` chooses by their names. */
 export async function measureOn(
   engine: BenchEngine,
-  { effort, wanted, progress }: { effort: Effort; wanted: (figure: string) => boolean; progress: Progress },
+  { effort, wanted, progress }: { effort: Effort; wanted: (name: Comparison['name']) => boolean; progress: Progress },
 ): Promise<Result[]> {
-  const chosen = comparisons(effort, engine.name).filter(({ figure }) => wanted(figure));
+  const chosen = comparisons(effort, engine.name).filter(({ name }) => wanted(name));
   if (chosen.length === 0) return [];
   const certDir = await temporaryDirectory('bench-cert');
   const bench = await Bench.open(engine, certDir.path);
@@ -346,10 +350,7 @@ export async function measureFrameSizes(
   try {
     for (const blockBytes of [256, 1_024, 4_096, 16_384, BLOCK_BYTES]) {
       progress(`output in frames of ${blockBytes} bytes`);
-      // Small frames cost much more a byte, so there are fewer bytes.
-      const blocks = Math.ceil(
-        (effort.blocks * Math.min(1, 4 * Math.sqrt(blockBytes / BLOCK_BYTES)) * BLOCK_BYTES) / blockBytes / 4,
-      );
+      const blocks = Math.ceil((effort.blocks * BLOCK_BYTES) / blockBytes / FRAMES_SHARE);
       const rounds: Metrics[][] = [];
       for (let round = 0; round < effort.rounds; round += 1) {
         const measured: Metrics[] = [];

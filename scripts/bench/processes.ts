@@ -11,6 +11,8 @@ const HERE = import.meta.dirname;
 /** Beyond what any of the figures wants. */
 const MAX_SESSIONS = '20000';
 const READY_TIMEOUT_MS = 30_000;
+/** Far longer than any job takes: what hangs is to fail. */
+const JOB_TIMEOUT_MS = 600_000;
 
 /** A child that is ended with us at the latest. */
 class Child {
@@ -57,7 +59,7 @@ export class ClientProcess {
   async perform(job: Job): Promise<JobResult> {
     const { process } = this.#child;
     const settled = new AbortController();
-    const { signal } = settled;
+    const signal = AbortSignal.any([settled.signal, AbortSignal.timeout(JOB_TIMEOUT_MS)]);
     const answer = once(process, 'message', { signal });
     const ended = once(process, 'exit', { signal }).then(() => [{ error: 'the client has ended' }]);
     process.send(job);

@@ -16,8 +16,12 @@ export async function upgrade(
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
   socket.write(`${method} ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\n${lines.join('')}\r\n`);
   let received: Buffer = Buffer.alloc(0);
+  const closed = once(socket, 'close').then(() => {
+    throw new Error('the connection was closed before its answer');
+  });
+  closed.catch(() => undefined); // later than that it is no matter here
   while (!received.includes(HEAD_END)) {
-    const [chunk] = (await once(socket, 'data', { close: ['close'] } as never)) as [Buffer];
+    const [chunk] = (await Promise.race([once(socket, 'data'), closed])) as [Buffer];
     received = Buffer.concat([received, chunk]);
   }
   socket.pause();

@@ -9,7 +9,7 @@ import type { HeldTime } from '../metrics.ts';
 import { within } from '../within.ts';
 import type { Engine, EngineExec, ExecState } from './engine.ts';
 import type { ExecExits, ExpectedExit } from './exec-exits.ts';
-import { ExitWatch } from './exit-watch.ts';
+import { EXEC_OVER, ExitWatch } from './exit-watch.ts';
 import type { ProcessReaper } from './process-reaper.ts';
 import { Relay, type DrainLimits } from './relay.ts';
 import { StartFailureGuard, tellsOfContainerEnd } from './start-failure.ts';
@@ -25,9 +25,6 @@ const RUNNING_AFTER_OUTPUT_MS = 1_000;
  * for one command of a container after the other.
  */
 const RUNNING_AFTER_EXIT_MS = 30_000;
-
-/** The reason of what an exec aborts at its end. The one that an AbortSignal would make by itself costs more than all the rest of it. */
-const EXEC_OVER = new Error('the exec is over');
 
 /** Why a session ends before its command: nobody waits for that any more. */
 const ABANDONS_COMMAND: readonly EndReason[] = [
