@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { ExecStreams, OutputSink } from '../exec/connection.ts';
 import { SessionEnded } from '../exec/end-reason.ts';
+import { chunkPassed } from '../garbage.ts';
 import type { Hold } from '../metrics.ts';
 import { TickCork } from '../tick-cork.ts';
 import { isBrokenPipe } from './broken-pipe.ts';
@@ -86,7 +87,9 @@ export class Relay {
       resolve(undefined);
     });
     engine.on('error', cause => (resetKeepsOutput && isBrokenPipe(cause) ? resolve(undefined) : broken(cause)));
-    engine.on('close', () => broken(new Error('the Engine closed the connection of the exec')));
+    engine.on('close', () => {
+      if (!this.#over) broken(new Error('the Engine closed the connection of the exec'));
+    });
     // Stays after the end: the tail is the client's until it has taken it, or is gone.
     streams.onDrain(() => {
       tail.release();
@@ -162,6 +165,7 @@ export class Relay {
       watch.hold();
       held.output.begin();
     }
+    chunkPassed(chunk.length);
   }
 
   /** After the exit the Engine ends the output when every process that holds it has gone, some versions 2 s after the exit. */
@@ -230,6 +234,7 @@ function openInput({ engine, tty, streams: { stdin }, highWaterMarkBytes, held }
       waiting += 1;
       cork.cork();
       engine.write(chunk, written);
+      chunkPassed(chunk.length);
       // The socket promises 'drain' only past its own mark.
       const takesMore =
         engine.writableLength + waiting * WRITE_COST_BYTES < highWaterMarkBytes || !engine.writableNeedDrain;
