@@ -1,5 +1,5 @@
 import { EngineClient } from './engine-client.ts';
-import { ECHO, QUIET, sink, source, sunkBytes, TRUE } from './commands.ts';
+import { ECHO, QUIET, sink, source, sunkBlocks, TRUE } from './commands.ts';
 import type { AskedExec, ExecClient, ExecListener, OpenExec, Target } from './exec-client.ts';
 import type { Job, JobResult } from './jobs.ts';
 import { SpdyClient } from './spdy-client.ts';
@@ -95,7 +95,7 @@ async function writeAll(
   });
   more(await opened);
   await ended;
-  return sunkBytes(stderr) ?? 0;
+  return sunkBlocks(stderr) * blockBytes;
 }
 
 async function typeKeys(target: Target, keystrokes: number): Promise<number[]> {

@@ -11,13 +11,12 @@ export function source(blockBytes: number, blocks: number): readonly string[] {
   return ['sh', '-c', `dd if=/dev/zero bs=${blockBytes} count=${blocks} 2>/dev/null`];
 }
 
-/** Reads so many blocks from its stdin, and says on stderr how many bytes they were. It ends by itself: some subprotocols know no end of input. */
+/** Reads so many blocks from its stdin, and says on stderr how many they were. It ends by itself: some subprotocols know no end of input. */
 export function sink(blockBytes: number, blocks: number): readonly string[] {
   return ['dd', 'of=/dev/null', `bs=${blockBytes}`, 'iflag=fullblock', `count=${blocks}`];
 }
 
-/** How many bytes `sink` says that it has read. */
-export function sunkBytes(stderr: string): number | undefined {
-  const [, bytes] = /(\d+) bytes/.exec(stderr) ?? [];
-  return bytes === undefined ? undefined : Number(bytes);
+/** How many blocks `sink` says that it has read whole. */
+export function sunkBlocks(stderr: string): number {
+  return Number(/^(\d+)\+0 records in$/m.exec(stderr)?.[1] ?? 0);
 }

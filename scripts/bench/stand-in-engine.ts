@@ -144,7 +144,7 @@ function startExec(connection: Socket, id: string): void {
     connection.on('data', chunk => {
       taken += chunk.length;
       if (taken < bytes) return;
-      connection.write(frame(STDERR, Buffer.from(`${taken} bytes copied\n`)));
+      connection.write(frame(STDERR, Buffer.from(`${taken / Number(bs)}+0 records in\n`)));
       exit();
     });
   } else if (line.endsWith('cat')) {
