@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import type Docker from 'dockerode';
+import { ContainerEnd } from '../exec/container-end.ts';
 import { SessionEnded } from '../exec/end-reason.ts';
 import type { ExecHandler } from '../exec/handler.ts';
 import type { ContainerRef, Fate, HandlerRegistry, RegisteredContainer } from '../exec/handler-registry.ts';
@@ -32,7 +33,6 @@ export interface ContainerWatchOptions {
 /** A container that is in the registry, and how to take it out. */
 interface Known {
   readonly container: RegisteredContainer;
-  readonly gone: AbortController;
   /**
    * The Engine puts a container's labels over its own attributes of an event, so a label `exitCode` would decide how every
    * command in it ended. Its events are not believed; the inspection is.
@@ -235,41 +235,37 @@ export class ContainerWatch {
         newName: `${namespace}/${pod}/${newName}`,
       });
     }
-    const gone = before?.gone ?? new AbortController(); // a renamed container is still the same
     const createdAt = new Date(container.Created * 1000);
     const labelsHideExits = 'exitCode' in container.Labels || 'execID' in container.Labels;
-    this.#register(
-      { gone, labelsHideExits },
-      {
-        ref: name.ref,
-        podUid: name.podUid,
-        scheme: name.scheme,
-        containerId,
-        engineName,
-        attempt: name.attempt,
-        image: container.Image,
-        imageId: container.ImageID,
-        createdAt,
-        // The list does not say when a container was started. Its creation is the best guess for those started before us.
-        startedAt: this.#startedAt.get(containerId) ?? createdAt,
-        paused: state === 'paused',
-        gone: gone.signal,
-        handler: handlerFor(containerId),
-      },
-    );
+    this.#register(labelsHideExits, {
+      ref: name.ref,
+      podUid: name.podUid,
+      scheme: name.scheme,
+      containerId,
+      engineName,
+      attempt: name.attempt,
+      image: container.Image,
+      imageId: container.ImageID,
+      createdAt,
+      // The list does not say when a container was started. Its creation is the best guess for those started before us.
+      startedAt: this.#startedAt.get(containerId) ?? createdAt,
+      paused: state === 'paused',
+      gone: before?.container.gone ?? new ContainerEnd(), // a renamed container is still the same
+      handler: handlerFor(containerId),
+    });
   }
 
   /** From the event alone: the Engine's list still shows the old state for a moment after it (20.10). */
   #setPaused(containerId: string, paused: boolean): void {
     const known = this.#known.get(containerId);
-    if (known !== undefined) this.#register(known, { ...known.container, paused });
+    if (known !== undefined) this.#register(known.labelsHideExits, { ...known.container, paused });
   }
 
-  #register({ gone, labelsHideExits }: Pick<Known, 'gone' | 'labelsHideExits'>, container: RegisteredContainer): void {
+  #register(labelsHideExits: boolean, container: RegisteredContainer): void {
     if (!this.#known.has(container.containerId)) this.#logOtherUid(container);
     this.#known.get(container.containerId)?.unregister();
     const unregister = this.#options.registry.register(container);
-    this.#known.set(container.containerId, { container, gone, labelsHideExits, unregister });
+    this.#known.set(container.containerId, { container, labelsHideExits, unregister });
   }
 
   /** Two pods of one name: one replaces the other, or an image's labels claim a name that is not its own. */
@@ -291,7 +287,8 @@ export class ContainerWatch {
     known.unregister();
     this.#options.registry.remember(known.container.ref, fate);
     const what = fate.kind === 'removed' ? 'was removed' : `stopped: ${fate.detail}`;
-    known.gone.abort(new SessionEnded('container_gone', `container ${known.container.ref.container} ${what}`));
+    const { ref, gone } = known.container;
+    gone.came(new SessionEnded('container_gone', `container ${ref.container} ${what}`));
   }
 }
 

@@ -1,5 +1,5 @@
 import { ExecletError } from '../errors.ts';
-import type { SessionEnded } from './end-reason.ts';
+import type { ContainerEnd } from './container-end.ts';
 import type { ExecHandler } from './handler.ts';
 
 /** The name a client uses for a container. */
@@ -26,8 +26,8 @@ export interface RegisteredContainer {
   readonly createdAt: Date;
   readonly startedAt: Date;
   readonly paused: boolean;
-  /** Aborts with a SessionEnded when the container stops or goes, and its sessions with it. */
-  readonly gone: AbortSignal & { readonly reason: SessionEnded | undefined };
+  /** When the container stops or is removed, its sessions end with it. */
+  readonly gone: ContainerEnd;
   readonly handler: ExecHandler;
 }
 

@@ -1,6 +1,7 @@
 import { ExecletError } from '../errors.ts';
 import { humanDuration } from '../human-duration.ts';
 import { within } from '../within.ts';
+import type { ContainerEnd } from './container-end.ts';
 import { SessionEnded } from './end-reason.ts';
 import type { RegisteredContainer } from './handler-registry.ts';
 import type { RelayedBytes } from './relayed-bytes.ts';
@@ -44,8 +45,8 @@ export class SessionTable {
   readonly #ofCaller = new Tally();
   /** The newest last. */
   readonly #ended: SessionView[] = [];
-  /** By the signal of the container's end, which is the container's own for as long as it runs. */
-  readonly #allowances = new WeakMap<AbortSignal, Allowance>();
+  /** By the container's end, which is its own for as long as it runs. */
+  readonly #allowances = new WeakMap<ContainerEnd, Allowance>();
   /** Of those that are over. */
   readonly #relayedBytes = { input: 0, output: 0 };
   #draining = false;

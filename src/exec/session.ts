@@ -1,6 +1,7 @@
 import { ExecletError } from '../errors.ts';
 import { humanDuration } from '../human-duration.ts';
 import type { ExecOutcome, RemoteCommandConnection } from './connection.ts';
+import type { ContainerEnd } from './container-end.ts';
 import { SessionEnded, type EndReason } from './end-reason.ts';
 import type { ExecSpec, ExitStatus, SessionLife } from './handler.ts';
 import type { RegisteredContainer } from './handler-registry.ts';
@@ -165,11 +166,9 @@ export class Session implements SessionLife {
     const { closed } = connection;
     const { gone } = container;
     const clientLeft = (): void => this.#ending.abort(closed.reason);
-    const containerGone = (): void => this.#ending.abort(gone.reason);
     closed.addEventListener('abort', clientLeft, { once: true });
-    gone.addEventListener('abort', containerGone, { once: true });
     if (closed.aborted) clientLeft();
-    if (gone.aborted) containerGone();
+    const listenNoLonger = gone.listen(reason => this.#ending.abort(reason));
     const clocks = this.#startClocks();
 
     let outcome: ExecOutcome;
@@ -182,8 +181,7 @@ export class Session implements SessionLife {
     }
     for (const clock of clocks) clock.stop();
     if (looksLikeContainerEnd(outcome) && (await goneWithin(CONTAINER_END_MS, gone))) outcome = failure(gone.reason);
-    // The container lives on without us, perhaps for months: nothing of this session may stay on its signal.
-    gone.removeEventListener('abort', containerGone);
+    listenNoLonger(); // the container lives on without us, perhaps for months
     if (outcome.kind === 'failed') {
       this.#exitSource = this.state === 'started' && WITHOUT_STATUS.includes(outcome.reason) ? 'unknown' : undefined;
     }
@@ -259,14 +257,12 @@ function looksLikeContainerEnd(outcome: ExecOutcome): boolean {
   return outcome.kind === 'exited' ? outcome.exitCode === KILLED : outcome.reason === 'engine_gone';
 }
 
-async function goneWithin(timeoutMs: number, gone: AbortSignal): Promise<boolean> {
-  if (gone.aborted) return true;
+async function goneWithin(timeoutMs: number, gone: ContainerEnd): Promise<boolean> {
   const { promise, resolve } = Promise.withResolvers<undefined>();
-  const heard = (): void => resolve(undefined);
-  gone.addEventListener('abort', heard, { once: true });
+  const listenNoLonger = gone.listen(() => resolve(undefined));
   await within(timeoutMs, promise);
-  gone.removeEventListener('abort', heard);
-  return gone.aborted;
+  listenNoLonger();
+  return gone.reason !== undefined;
 }
 
 function failure(cause: unknown): ExecOutcome {

@@ -1,7 +1,8 @@
-import { EventEmitter, getEventListeners } from 'node:events';
+import { EventEmitter } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { queryObjects } from 'node:v8';
+import type { ContainerEnd } from '../../src/exec/container-end.ts';
 import { HandlerRegistry, type RegisteredContainer } from '../../src/exec/handler-registry.ts';
 
 // Preloaded into the daemon's process: answers every message of its parent with what the process holds.
@@ -11,7 +12,7 @@ export interface Insides {
   /** Sockets, pipes, timers … that keep the event loop alive, by kind. */
   readonly resources: Readonly<Record<string, number>>;
   readonly fds: number;
-  /** Listeners on the signals of the registered containers, which outlive every session. */
+  /** For the ends of the registered containers, which outlive every session. */
   readonly goneListeners: number;
   /** Objects that are reachable, by class and with its subclasses; unlike the resources also timers without a reference. */
   readonly objects: Readonly<Record<string, number>>;
@@ -20,12 +21,12 @@ export interface Insides {
 
 const CLASSES = { AbortSignal, EventEmitter, Socket, Timeout: timeoutClass() };
 
-// The daemon hands its registry to nobody, so the signals are noted where they enter it.
-const signals = new Set<AbortSignal>();
+// The daemon hands its registry to nobody, so the containers' ends are noted where they enter it.
+const ends = new Set<ContainerEnd>();
 const methods = Object.getOwnPropertyDescriptors(HandlerRegistry.prototype);
 const original = Object.create(null, methods) as HandlerRegistry;
 HandlerRegistry.prototype.register = function (container: RegisteredContainer) {
-  signals.add(container.gone);
+  ends.add(container.gone);
   return original.register.call(this, container);
 };
 
@@ -41,7 +42,7 @@ function insides(): Insides {
   return {
     resources,
     fds: readdirSync('/proc/self/fd').length,
-    goneListeners: [...signals].reduce((sum, signal) => sum + getEventListeners(signal, 'abort').length, 0),
+    goneListeners: [...ends].reduce((sum, { listeners }) => sum + listeners, 0),
     objects: Object.fromEntries(Object.entries(CLASSES).map(([name, of]) => [name, Number(queryObjects(of))])),
     heapBytes: heapUsed,
   };

@@ -1,6 +1,7 @@
+import { ContainerEnd } from '../../src/exec/container-end.ts';
 import { HandlerRegistry, type RegisteredContainer } from '../../src/exec/handler-registry.ts';
 
-const NEVER_GONE: RegisteredContainer['gone'] = new AbortController().signal;
+const NEVER_GONE = new ContainerEnd();
 
 /** A registered container with plain values; its handler answers every exec with exit code 0. */
 export function fakeContainer(

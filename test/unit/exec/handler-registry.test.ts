@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { ContainerEnd } from '../../../src/exec/container-end.ts';
 import { HandlerRegistry, type RegisteredContainer } from '../../../src/exec/handler-registry.ts';
 
 function container(overrides: Partial<RegisteredContainer> = {}): RegisteredContainer {
@@ -15,7 +16,7 @@ function container(overrides: Partial<RegisteredContainer> = {}): RegisteredCont
     createdAt: new Date(0),
     startedAt: new Date(0),
     paused: false,
-    gone: new AbortController().signal,
+    gone: new ContainerEnd(),
     handler: { exec: () => Promise.reject(new Error('not called')) },
     ...overrides,
   };

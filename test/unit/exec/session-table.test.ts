@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { ContainerEnd } from '../../../src/exec/container-end.ts';
 import type { ExecHandler } from '../../../src/exec/handler.ts';
 import type { Session } from '../../../src/exec/session.ts';
 import { SessionTable, type AdmissionLimits } from '../../../src/exec/session-table.ts';
@@ -103,10 +104,7 @@ test('the rate of a container is a burst of one second, and says when to ask aga
   now = 1_000_000; // however long nobody came
   admit(table);
   assert.throws(() => admit(table), { code: 'TooManySessions' });
-  table.admit(
-    fakeFields('elsewhere'),
-    fakeContainer('default', 'web', 'other', { gone: new AbortController().signal }),
-  );
+  table.admit(fakeFields('elsewhere'), fakeContainer('default', 'web', 'other', { gone: new ContainerEnd() }));
 });
 
 test('lists those that run, the newest first, and then the last 256 that ended', async () => {
