@@ -215,9 +215,10 @@ describe('a container that goes', () => {
 describe('a paused container', () => {
   test('its sessions wait, and go on when it is unpaused', async () => {
     const container = await createPod('frozen');
-    const script = 'echo up; until [ -e /tmp/go ]; do sleep 0.02; done; echo on; exit 5';
+    // An exec that is just being started when its container is paused keeps that paused for good (20.10): the shim waits for it.
+    const script = 'echo up; touch /tmp/up-$$; until [ -e /tmp/go ]; do sleep 0.02; done; echo on; exit 5';
     const sessions = WIRES.map(({ exec }) => exec({ port: served.daemon.port, pod: 'frozen', script }));
-    await container.exec(['sh', '-c', `until [ $(ps | grep -c tmp/g[o]) = ${WIRES.length} ]; do sleep 0.02; done`]);
+    await container.exec(['sh', '-c', `until [ $(ls /tmp/up-* | wc -l) = ${WIRES.length} ]; do sleep 0.02; done`]);
     await container.docker.pause();
     const early = await Promise.race([...sessions.map(async session => session.then(() => true)), delay(2_500, false)]);
     assert.equal(early, false, 'a session ended while its container was paused');
