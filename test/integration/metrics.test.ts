@@ -328,3 +328,20 @@ async function onStandIn(
   });
   return { engine, daemon };
 }
+
+test('what a relay has read is collected as it passes, in both directions', async () => {
+  const { daemon } = served;
+  const { port } = daemon;
+  const young = (metrics: Metrics): number => valueIn(metrics, 'nodejs_gc_duration_seconds_count', { kind: 'minor' });
+  const mebibytes = 64;
+  const runs = {
+    output: { command: ['dd', 'if=/dev/zero', 'bs=65536', `count=${mebibytes * 16}`] },
+    input: { command: ['wc', '-c'], stdin: Buffer.alloc(mebibytes * 1024 * 1024) },
+  };
+  for (const run of Object.values(runs)) {
+    const before = young(await scrapeOf(daemon));
+    await rawExec('spdy', { port, ...run });
+    const collections = young(await scrapeOf(daemon)) - before; // one for each 4 MiB; V8 does three by itself
+    assert.ok(collections >= mebibytes / 8, String(collections));
+  }
+});

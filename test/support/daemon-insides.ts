@@ -12,7 +12,7 @@ export interface Insides {
   /** Sockets, pipes, timers … that keep the event loop alive, by kind. */
   readonly resources: Readonly<Record<string, number>>;
   readonly fds: number;
-  /** For the ends of the registered containers, which outlive every session. */
+  /** Who listens for the ends of the registered containers, which outlive every session. */
   readonly goneListeners: number;
   /** Objects that are reachable, by class and with its subclasses; unlike the resources also timers without a reference. */
   readonly objects: Readonly<Record<string, number>>;
