@@ -10,6 +10,7 @@ const COMMANDS: ReadonlyMap<string, () => Promise<Command>> = new Map([
   ['pods', async () => (await import('./commands/pods.ts')).podsCommand()],
   ['sessions', async () => (await import('./commands/sessions.ts')).sessionsCommand()],
   ['kubeconfig', async () => (await import('./commands/kubeconfig.ts')).kubeconfigCommand()],
+  ['health', async () => (await import('./commands/health.ts')).healthCommand()],
   ['doctor', async () => (await import('./commands/doctor.ts')).doctorCommand()],
   ['version', async () => (await import('./commands/version.ts')).versionCommand()],
 ]);

@@ -1,10 +1,9 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { chmod, copyFile, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type Docker from 'dockerode';
 import { temporaryDirectory } from './cleanup.ts';
-import { exitCodeOf, findExecutable, mustRun } from './command.ts';
+import { findExecutable, mustRun } from './command.ts';
+import { importTree } from './import-image.ts';
 
 const PT_INTERP = 3;
 
@@ -28,28 +27,15 @@ export async function importBusybox(
   const root = await temporaryDirectory('busybox');
   try {
     await layOut(root.path, busybox);
-    const tar = spawn('tar', ['-c', '-C', root.path, '--owner=0', '--group=0', '.'], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    const [repo, version] = tag.split(':');
-    const closed = once(tar, 'close');
-    const progress = await docker.importImage(tar.stdout, {
-      repo,
-      tag: version,
+    await importTree(docker, {
+      tag,
+      tree: root.path,
+      tarArguments: ['--owner=0', '--group=0'],
       changes: ['ENV PATH=/bin', 'CMD ["sh"]', `LABEL ${label}`],
     });
-    await Promise.all([followToEnd(docker, progress), closed]);
-    if (exitCodeOf(tar.exitCode, tar.signalCode) !== 0) throw new Error('tar could not pack the busybox image');
   } finally {
     await root.remove();
   }
-}
-
-/** Waits for the end of a pull or an import; a failure comes as a line of its progress, not as an HTTP status. */
-export async function followToEnd(docker: Docker, progress: NodeJS.ReadableStream): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    docker.modem.followProgress(progress, failure => (failure === null ? resolve() : reject(failure)));
-  });
 }
 
 async function layOut(root: string, busybox: string): Promise<void> {

@@ -96,7 +96,7 @@ async function privateApt(directory: string, suite: string): Promise<string[]> {
 }
 
 /** Where this machine gets Debian's main archive from. */
-async function debianMirror(): Promise<string> {
+export async function debianMirror(): Promise<string> {
   // The only listing that needs no package lists: `'URL/dists/SUITE/InRelease' file size`.
   const uris = await mustRun('apt-get', ['update', '--print-uris']);
   for (const [, mirror, suite] of uris.matchAll(/^'([^']+)\/dists\/([^/']+)\/InRelease'/gm)) {
@@ -111,7 +111,7 @@ async function withAptLock(command: readonly string[]): Promise<void> {
   await mustRun('flock', [lock, ...command], { timeoutMs: APT_TIMEOUT_MS });
 }
 
-async function exists(path: string): Promise<boolean> {
+export async function exists(path: string): Promise<boolean> {
   return access(path).then(
     () => true,
     () => false,

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import type Docker from 'dockerode';
-import { findStaticBusybox, followToEnd, importBusybox } from './busybox-image.ts';
+import { findStaticBusybox, importBusybox } from './busybox-image.ts';
 import { leaveToJanitor } from './cleanup.ts';
 import { findExecutable } from './command.ts';
 import {
@@ -12,6 +12,7 @@ import {
   type TestContainer,
 } from './containers.ts';
 import { canInstallPackages, installPackages } from './debian.ts';
+import { followToEnd } from './import-image.ts';
 import { PrivateDockerd, sweepDeadDockerds } from './private-dockerd.ts';
 import { isRunning, readProcess } from './processes.ts';
 

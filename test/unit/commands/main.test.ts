@@ -10,7 +10,7 @@ import { execlet, preloading } from './execlet.ts';
 test('--help lists every command, --version prints the version alone', async () => {
   const [help, version] = await Promise.all([execlet(['--help']), execlet(['--version'])]);
   assert.equal(help.exitCode, 0);
-  for (const command of ['serve', 'exec', 'pods', 'kubeconfig', 'doctor', 'version'])
+  for (const command of ['serve', 'exec', 'pods', 'kubeconfig', 'health', 'doctor', 'version'])
     assert.match(help.stdout, new RegExp(`^  ${command} `, 'm'));
   assert.deepEqual(version, { exitCode: 0, stdout: `${VERSION}\n`, stderr: '' });
 });
