@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { findStaticBusybox, importBusybox } from '../support/busybox-image.ts';
@@ -80,11 +79,8 @@ describe('every command', () => {
       const stage = await DocumentStage.make({ dockerSocket: new URL(engine.dockerHost).pathname });
       try {
         const directory = join(stage.home, document.directory ?? '');
-        await mkdir(directory, { recursive: true });
         for (const [file, text] of Object.entries(document.files ?? {})) {
-          const at = file.startsWith('/') ? undefined : join(directory, file);
-          if (at !== undefined) await writeFile(at, text);
-          else await must(stage, `mkdir -p "$(dirname '${file}')"; cat >'${file}' <<'END'\n${text}\nEND`, directory);
+          await must(stage, `mkdir -p "$(dirname '${file}')"; cat >'${file}' <<'END'\n${text}\nEND`, directory);
         }
         for (const command of document.first ?? []) await play(stage, { text: command }, directory, {});
         for (const [index, block] of blocks.filter(it => it.document === path).entries()) {

@@ -7,6 +7,7 @@ import { createInterface } from 'node:readline';
 import { CHECKOUT } from './checkout.ts';
 import { leaveToJanitor, temporaryDirectory } from './cleanup.ts';
 import { exitCodeOf, findExecutable, mustRun, runCommand, type CommandResult } from './command.ts';
+import { findCompose } from './compose.ts';
 import { findKubectls } from './kubectl.ts';
 import { Terminal } from './pty.ts';
 
@@ -15,6 +16,32 @@ const COMMAND_TIMEOUT_MS = 120_000;
 
 /** Directories that documents write to. On the stage they are as on this host, and what is written there stays on the stage. */
 const LAYERED = ['/etc', '/run', '/usr/local', '/var'];
+
+/** A stand-in for systemd's, which knows one service: what the unit's ExecStart starts, without any of its restrictions. */
+const SYSTEMCTL = [
+  'unit=/etc/systemd/system/execlet.service',
+  'start() {',
+  '  test -f "$unit" || exit 5',
+  '  setsid $(sed -n s/^ExecStart=//p "$unit") >/run/execlet.log 2>&1 &',
+  '  echo $! >/run/execlet.pid',
+  '  until grep -q ready /run/execlet.log; do kill -0 "$(cat /run/execlet.pid)" || exit 1; sleep 0.1; done',
+  '}',
+  'stop() {',
+  '  pid=$(cat /run/execlet.pid) || return 0',
+  '  kill -TERM "$pid"',
+  '  while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done',
+  '  rm /run/execlet.pid',
+  '}',
+  'case "$*" in',
+  'daemon-reload) ;;',
+  '"enable --now execlet") start ;;',
+  '"stop execlet") stop ;;',
+  '"reload execlet") kill -HUP "$(cat /run/execlet.pid)" ;;',
+  '"restart execlet") stop && start ;;',
+  '"status --no-pager execlet") kill -0 "$(cat /run/execlet.pid)" ;;',
+  '*) echo "the stage knows no systemctl $*" >&2; exit 64 ;;',
+  'esac',
+];
 
 /** What a command in the background says when it is under way. */
 export interface Background {
@@ -49,6 +76,9 @@ export class DocumentStage {
     const directories = { home: join(path, 'home'), bin: join(path, 'bin'), layers: join(path, 'layers') };
     for (const directory of Object.values(directories)) await mkdir(directory);
     await putPrograms(directories.bin);
+    const plugins = join(directories.home, '.docker', 'cli-plugins');
+    await mkdir(plugins, { recursive: true });
+    await symlink(await findCompose(), join(plugins, 'docker-compose'));
     const layer = (lower: string, at: string, name: string): string =>
       `mkdir -p '${at}' ${['upper', 'work'].map(part => `'${directories.layers}/${name}/${part}'`).join(' ')}\n` +
       `mount -t overlay overlay -o 'lowerdir=${lower},upperdir=${directories.layers}/${name}/upper,` +
@@ -116,6 +146,7 @@ export class DocumentStage {
 
   async remove(): Promise<void> {
     await this.stopBackground();
+    await this.run('test ! -e /run/execlet.pid || systemctl stop execlet', '/');
     const gone = once(this.#holder, 'close');
     this.#holder.kill('SIGKILL'); // and with it the last of its mounts
     await gone;
@@ -123,8 +154,9 @@ export class DocumentStage {
   }
 
   #entered(command: string, directory: string): [string, ...string[]] {
-    const script = [...this.#remembered, command].join('\n');
-    const enter = ['--target', String(this.#holder.pid), '--mount', '--net', `--wd=${directory}`];
+    // Not by nsenter's --wd, which would be the directory that the stage's own is mounted over.
+    const script = [`cd '${directory}' || exit`, ...this.#remembered, command].join('\n');
+    const enter = ['--target', String(this.#holder.pid), '--mount', '--net'];
     return ['nsenter', ...enter, 'bash', '-c', script];
   }
 
@@ -132,7 +164,7 @@ export class DocumentStage {
     const { DOCKER_HOST, KUBECONFIG, NODE_TEST_CONTEXT, NODE_OPTIONS, ...env } = process.env;
     void [DOCKER_HOST, KUBECONFIG, NODE_TEST_CONTEXT, NODE_OPTIONS];
     const path = [join(dirname(this.home), 'bin'), env.PATH ?? '/usr/bin:/bin'].join(':');
-    return { ...env, HOME: this.home, PATH: path, TERM: 'xterm' };
+    return { ...env, HOME: this.home, PATH: path, TERM: 'xterm', npm_config_prefix: '/usr/local' };
   }
 
   async #shows(child: ChildProcess, pattern: RegExp, what: string): Promise<void> {
@@ -158,6 +190,7 @@ async function putPrograms(bin: string): Promise<void> {
     await writeFile(join(bin, name), `#!/bin/sh\n${lines.join('\n')}\n`);
     await chmod(join(bin, name), 0o755);
   };
+  await symlink(process.execPath, join(bin, 'node'));
   await script('execlet', `exec '${process.execPath}' '${join(CHECKOUT, 'src', 'main.ts')}' "$@"`);
   const kubectl = (await findKubectls()).findLast(({ transports }) => transports.includes('websocket'));
   if (kubectl === undefined) throw new Error('the tests need a kubectl that speaks WebSocket');
@@ -172,5 +205,7 @@ async function putPrograms(bin: string): Promise<void> {
     `*) exec '${npm}' "$@" ;;`,
     'esac',
   );
+  await script('systemctl', ...SYSTEMCTL);
+  await script('journalctl', 'exec cat /run/execlet.log');
   await mustRun('sh', ['-c', 'command -v docker ip nsenter unshare bash']);
 }

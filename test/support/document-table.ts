@@ -53,15 +53,15 @@ export const DOCUMENTS: Readonly<Record<string, PlayedDocument>> = {
   'README.md': {
     directory: 'execlet',
     files: {
-      file: 'hi\n',
-      TOKEN: 'the-token\n',
-      'rules.yaml': 'rules: [{ users: [alice], verbs: [exec] }]\n',
-      'tokens.csv': 'the-token,alice,1\n',
+      file: 'hi',
+      TOKEN: 'the-token',
+      'rules.yaml': 'rules: [{ users: [alice], verbs: [exec] }]',
+      'tokens.csv': 'the-token,alice,1',
       'execlet.yaml': RULES_CONFIG.replaceAll('/etc/execlet/', ''),
     },
     words: { HOST: '127.0.0.1', '0b7f2a52': SESSION_ID },
     blocks: [
-      { block: 'npm run demo', elsewhere: { 'npm run demo': 'scripts/demo.ts', 'npm test': 'npm test' } },
+      { block: 'npm run demo', elsewhere: { 'npm test': 'npm test' } },
       { block: 'npm ci' },
       { block: 'docker run --detach --name web busybox sleep 1d' },
       { block: 'npm run --silent execlet -- pods' },
@@ -119,6 +119,27 @@ export const DOCUMENTS: Readonly<Record<string, PlayedDocument>> = {
           'npm run bench -- --rounds 9': 'test/e2e/bench.test.ts',
         },
       },
+    ],
+  },
+  'docs/plain-docker.md': {
+    directory: 'execlet',
+    blocks: [
+      { block: 'npm ci' },
+      {
+        block: 'docker compose --file deploy/compose.yaml up --detach',
+        elsewhere: {
+          'docker compose --file deploy/compose.yaml up --detach': 'test/e2e/compose.test.ts',
+          'docker compose --file deploy/compose.yaml logs': 'test/e2e/compose.test.ts',
+        },
+      },
+      { block: 'mkdir shop' },
+      { block: 'kubectl --server http://127.0.0.1:10350 get pods --all-namespaces' },
+      {
+        block:
+          'npm run --silent execlet -- kubeconfig --server http://127.0.0.1:10350 --namespace shop > execlet.kubeconfig',
+      },
+      { block: 'npm install --global "./$(npm pack --silent)"', afterStop: true },
+      { block: 'systemctl status --no-pager execlet' },
     ],
   },
   'docs/sessions.md': {
