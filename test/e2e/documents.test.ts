@@ -128,7 +128,10 @@ async function play(
   directory: string,
   { exits = {} }: Partial<Played>,
 ): Promise<void> {
-  if (/^(umask|export) |^\w+=\S*$/.test(text)) return stage.remember(text);
+  if (/^(umask|export) |^\w+=\S*$/.test(text)) {
+    stage.remember(text);
+    return;
+  }
   if (/(^| )(serve)( |$)/.test(text) && !text.includes('--help')) {
     return stage.start(text, directory, /"event":"ready"/);
   }

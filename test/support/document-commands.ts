@@ -75,8 +75,8 @@ function withoutComment(line: string): string {
   return command.trimEnd();
 }
 
-function next(lines: Iterator<string>): string {
-  const { value, done } = lines.next();
-  if (done === true) throw new Error('a command of the document does not end with its block');
+function next(lines: Iterator<string, undefined>): string {
+  const { value } = lines.next();
+  if (value === undefined) throw new Error('a command of the document does not end with its block');
   return value;
 }

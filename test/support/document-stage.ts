@@ -161,8 +161,9 @@ export class DocumentStage {
   }
 
   #env(): NodeJS.ProcessEnv {
-    const { DOCKER_HOST, KUBECONFIG, NODE_TEST_CONTEXT, NODE_OPTIONS, ...env } = process.env;
-    void [DOCKER_HOST, KUBECONFIG, NODE_TEST_CONTEXT, NODE_OPTIONS];
+    const env = { ...process.env };
+    for (const name of ['DOCKER_HOST', 'KUBECONFIG', 'NODE_TEST_CONTEXT', 'NODE_OPTIONS'])
+      Reflect.deleteProperty(env, name);
     const path = [join(dirname(this.home), 'bin'), env.PATH ?? '/usr/bin:/bin'].join(':');
     return { ...env, HOME: this.home, PATH: path, TERM: 'xterm', npm_config_prefix: '/usr/local' };
   }

@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import { z } from 'zod';
 import { CHECKOUT } from './checkout.ts';
 import { leaveToJanitor, temporaryDirectory } from './cleanup.ts';
-import { exitCodeOf, findExecutable, mustRun, runCommand } from './command.ts';
+import { exitCodeOf, findExecutable, runCommand } from './command.ts';
 import type { SystemdAnalyze, Unit as Directives } from './systemd-unit.ts';
 
 /** As DynamicUser= takes one: above 61184, and nobody's. */
@@ -98,7 +98,7 @@ export class UnitSandbox {
     const lines = createInterface({ input: child.stdout });
     const line = once(lines, 'line', { signal: AbortSignal.timeout(START_TIMEOUT_MS) }) as Promise<[string]>;
     const [ready] = await Promise.race([line, exited.then(code => [`ended with ${code}`])]).catch(() => ['no line']);
-    const parsed = readyLine.safeParse(parseJson(ready ?? ''));
+    const parsed = readyLine.safeParse(parseJson(ready));
     if (!parsed.success) {
       child.kill('SIGKILL');
       throw new Error(`the daemon did not become ready under the unit's restrictions: ${ready}\n${log.join('\n')}`);
