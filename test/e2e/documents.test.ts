@@ -51,7 +51,7 @@ test('what is said to be run elsewhere is in the document, and is run there', as
 
 /** Node's parseArgs refuses the first flag that it does not know: it must be the one that we add. */
 async function acceptsFlags(command: string, scripts: Record<string, string>): Promise<void> {
-  const [, script = '', args = ''] = /^npm (?:run )?([\w:]+)(?: -- ([^>]*))?/.exec(command) ?? [];
+  const [, script = '', args = ''] = /^npm (?:run |(?=test))([\w:]+)(?: -- ([^>]*))?/.exec(command) ?? [];
   if (script === '') return;
   assert.ok(script in scripts, `${command}: there is no such script`);
   const [, file] = /^node (\S+)/.exec(scripts[`${script}:run`] ?? scripts[script] ?? '') ?? [];

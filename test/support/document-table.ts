@@ -2,7 +2,7 @@
 export interface Played {
   /** The first line of its first command. */
   readonly block: string;
-  /** Commands of it that are not run here: the npm script or the test that runs them, with their full size. */
+  /** Commands of it that are not run here: the npm script, the test or the other document that runs them. */
   readonly elsewhere?: Readonly<Record<string, string>>;
   /** Exit codes other than 0, by the beginning of the command. */
   readonly exits?: Readonly<Record<string, number>>;
@@ -124,7 +124,7 @@ export const DOCUMENTS: Readonly<Record<string, PlayedDocument>> = {
   'docs/plain-docker.md': {
     directory: 'execlet',
     blocks: [
-      { block: 'npm ci' },
+      { block: 'npm ci', elsewhere: { 'npm ci': 'README.md' } },
       {
         block: 'docker compose --file deploy/compose.yaml up --detach',
         elsewhere: {
@@ -143,7 +143,7 @@ export const DOCUMENTS: Readonly<Record<string, PlayedDocument>> = {
     ],
   },
   'docs/sessions.md': {
-    first: [WEB, SERVE],
+    first: [WEB, `${SERVE} --kill-grace-period 500ms`],
     words: { '0b7f2a52': SESSION_ID },
     blocks: [{ block: 'execlet sessions' }],
   },
