@@ -82,6 +82,10 @@ describe('every command', () => {
         for (const [file, text] of Object.entries(document.files ?? {})) {
           await must(stage, `mkdir -p "$(dirname '${file}')"; cat >'${file}' <<'END'\n${text}\nEND`, directory);
         }
+        if (document.cluster === true) {
+          const cluster = `node '${join(CHECKOUT, 'test', 'support', 'stand-in-cluster.ts')}'`;
+          await stage.start(cluster, stage.home, /^a cluster at/);
+        }
         for (const command of document.first ?? []) await play(stage, { text: command }, directory, {});
         for (const [index, block] of blocks.filter(it => it.document === path).entries()) {
           const played = document.blocks[index] ?? { block: '' };

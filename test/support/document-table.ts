@@ -18,6 +18,8 @@ export interface PlayedDocument {
   readonly files?: Readonly<Record<string, string>>;
   /** Commands that have been run before, such as a daemon that is there already. */
   readonly first?: readonly string[];
+  /** It takes a cluster to be there, which kubectl finds. */
+  readonly cluster?: boolean;
   /** What the reader puts for a word; after `$ `, the command that prints it. */
   readonly words?: Readonly<Record<string, string>>;
   readonly blocks: readonly Played[];
@@ -106,6 +108,22 @@ export const DOCUMENTS: Readonly<Record<string, PlayedDocument>> = {
       },
     ],
   },
+  'docs/kubernetes.md': {
+    directory: 'execlet',
+    cluster: true,
+    files: { 'ca.crt': 'a certificate' },
+    words: { NODE: 'node-1', NAMESPACE: 'kube-system', PROXY: 'proxy' },
+    blocks: [
+      { block: 'npm run image', elsewhere: { 'npm run image': 'test/e2e/image/image.test.ts' } },
+      { block: 'mkdir my-execlet' },
+      {
+        block:
+          'kubectl create clusterrolebinding execlet-proxy --clusterrole=execlet-proxy --serviceaccount=NAMESPACE:PROXY',
+      },
+      { block: 'kubectl label node NODE container-runtime=docker' },
+      { block: 'kubectl apply --filename deploy/base/namespace.yaml' },
+    ],
+  },
   'docs/performance.md': {
     directory: 'execlet',
     blocks: [
@@ -128,8 +146,8 @@ export const DOCUMENTS: Readonly<Record<string, PlayedDocument>> = {
       {
         block: 'docker compose --file deploy/compose.yaml up --detach',
         elsewhere: {
-          'docker compose --file deploy/compose.yaml up --detach': 'test/e2e/compose.test.ts',
-          'docker compose --file deploy/compose.yaml logs': 'test/e2e/compose.test.ts',
+          'docker compose --file deploy/compose.yaml up --detach': 'test/e2e/image/compose.ts',
+          'docker compose --file deploy/compose.yaml logs': 'test/e2e/image/compose.ts',
         },
       },
       { block: 'mkdir shop' },

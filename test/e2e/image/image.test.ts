@@ -6,23 +6,24 @@ import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { VERSION } from '../../src/version.ts';
-import { Authority } from '../support/authority.ts';
-import { CHECKOUT } from '../support/checkout.ts';
-import { temporaryDirectory } from '../support/cleanup.ts';
-import { mustRun } from '../support/command.ts';
-import { kubernetesLabels } from '../support/containers.ts';
-import { startTestEngine, type TestEngine } from '../support/engine.ts';
-import { provideImageBases } from '../support/image-bases.ts';
-import { newMark, untilAsleep, untilMarked } from '../support/left-behind.ts';
-import { renderManifests } from '../support/manifests.ts';
-import { oneKubectlPerTransport } from '../support/one-kubectl-per-transport.ts';
-import type { Pod } from '../support/pod.ts';
-import { killProcesses, listProcesses } from '../support/processes.ts';
-import { ReviewServer } from '../support/review-server.ts';
-import { probe, processStatus, runPod, type NodeOptions, type RunningPod } from '../support/run-pod.ts';
+import { VERSION } from '../../../src/version.ts';
+import { Authority } from '../../support/authority.ts';
+import { CHECKOUT } from '../../support/checkout.ts';
+import { temporaryDirectory } from '../../support/cleanup.ts';
+import { mustRun } from '../../support/command.ts';
+import { kubernetesLabels } from '../../support/containers.ts';
+import { startTestEngine, type TestEngine } from '../../support/engine.ts';
+import { provideImageBases } from '../../support/image-bases.ts';
+import { newMark, untilAsleep, untilMarked } from '../../support/left-behind.ts';
+import { renderManifests } from '../../support/manifests.ts';
+import { oneKubectlPerTransport } from '../../support/one-kubectl-per-transport.ts';
+import type { Pod } from '../../support/pod.ts';
+import { killProcesses, listProcesses } from '../../support/processes.ts';
+import { ReviewServer } from '../../support/review-server.ts';
+import { probe, processStatus, runPod, type NodeOptions, type RunningPod } from '../../support/run-pod.ts';
+import { describeCompose } from './compose.ts';
 
-// The image is built from the Dockerfile, and run as a kubelet would run the pods of deploy/.
+// The image is built from the Dockerfile, and run as a kubelet would run the pods of deploy/, and Docker Compose its service.
 
 const BUILD_TIMEOUT_MS = 10 * 60_000;
 const HEALTHY_TIMEOUT_MS = 60_000;
@@ -329,6 +330,8 @@ describe('the overlay', () => {
     });
   });
 });
+
+describeCompose(() => ({ engine, image: IMAGE }));
 
 /** The paths in the image. */
 async function listFiles(): Promise<ReadonlySet<string>> {
