@@ -15,7 +15,8 @@ const mayImport = {
   kubeapi: ['exec'],
   server: ['remotecommand', 'kubeapi', 'access', 'exec', 'files'],
   client: ['remotecommand'],
-  commands: ['daemon', 'client', 'config', 'access', 'files', 'docker'],
+  doctor: ['docker', 'server', 'access', 'config', 'files'],
+  commands: ['daemon', 'client', 'config', 'access', 'files', 'docker', 'doctor'],
 };
 const owners = {
   dockerode: ['docker'],

@@ -91,15 +91,21 @@ export class ApiReviews {
   readonly #library: typeof ClientNode;
   readonly #credential: ApiCredential;
   readonly #timeoutMs: number;
+  readonly #onDate: ((date: Date) => void) | undefined;
   readonly #transport = new ReviewTransport();
   readonly #underWay = new Set<AbortController>();
   readonly #authentication: ClientNode.AuthenticationV1Api;
   readonly #authorization: ClientNode.AuthorizationV1Api;
 
-  private constructor(library: typeof ClientNode, credential: ApiCredential, timeoutMs: number) {
+  private constructor(
+    library: typeof ClientNode,
+    credential: ApiCredential,
+    { timeoutMs, onDate }: { timeoutMs: number; onDate: ((date: Date) => void) | undefined },
+  ) {
     this.#library = library;
     this.#credential = credential;
     this.#timeoutMs = timeoutMs;
+    this.#onDate = onDate;
     const { AuthenticationV1Api, AuthorizationV1Api, ServerConfiguration, createConfiguration } = library;
     const configuration = createConfiguration({ baseServer: new ServerConfiguration(credential.server, {}) });
     this.#authentication = new AuthenticationV1Api(configuration);
@@ -108,19 +114,26 @@ export class ApiReviews {
 
   /**
    * Without a kubeconfig it is the service account of the pod we run in. Nothing is sent yet: a daemon starts also while
-   * the API server is away. `timeoutMs` is for one review with its second attempt.
+   * the API server is away. `timeoutMs` is for one review with its second attempt; `onDate` is told each answer's `Date`.
    *
    * @throws {Error} one line that names the file and what is wrong with it
    */
   static async open({
     kubeconfig,
     timeoutMs = 10_000,
+    onDate,
   }: {
     kubeconfig?: string | undefined;
     timeoutMs?: number;
+    onDate?: (date: Date) => void;
   }): Promise<ApiReviews> {
     const library = await import('@kubernetes/client-node');
-    return new ApiReviews(library, await openApiCredential(library, kubeconfig), timeoutMs);
+    return new ApiReviews(library, await openApiCredential(library, kubeconfig), { timeoutMs, onDate });
+  }
+
+  /** The URL of the API server. */
+  get server(): string {
+    return this.#credential.server;
   }
 
   /**
@@ -232,6 +245,7 @@ export class ApiReviews {
           .catch((error: unknown) => {
             throw signal.reason instanceof ReviewProblem ? signal.reason : unreachable(error);
           });
+        if (response.date !== undefined) this.#onDate?.(new Date(response.date));
         if (response.status !== 200 && response.status !== 201) throw refused(review, response.status);
         const { contentType, body: text } = response;
         return new ResponseContext(response.status, contentType === undefined ? {} : { 'content-type': contentType }, {

@@ -21,17 +21,18 @@ export class CertificateBundle {
   readonly pem: string;
   /** What of it is of no use: OpenSSL, whose verdict comes first, takes no certificate that these CAs have issued. One line each. */
   readonly problems: readonly string[];
-  readonly #authorities: readonly X509Certificate[];
+  /** In the order of the file. */
+  readonly authorities: readonly X509Certificate[];
 
   /** @throws {Error} in one line, for a text without a certificate or with one that does not parse */
   constructor(pem: string) {
-    this.#authorities = (pem.match(PEM_CERTIFICATE) ?? []).map(parseCertificate);
-    if (this.#authorities.length === 0) throw new Error('holds no certificate in PEM');
+    this.authorities = (pem.match(PEM_CERTIFICATE) ?? []).map(parseCertificate);
+    if (this.authorities.length === 0) throw new Error('holds no certificate in PEM');
     // A file that is only half there would else lose CAs, and with them callers, without a word.
-    if (this.#authorities.length !== pem.split(PEM_BEGIN).length - 1)
+    if (this.authorities.length !== pem.split(PEM_BEGIN).length - 1)
       throw new Error('holds a certificate that is cut off');
-    this.problems = problemsOf(this.#authorities);
-    this.pem = this.#authorities.map(authority => authority.toString()).join('');
+    this.problems = problemsOf(this.authorities);
+    this.pem = this.authorities.map(authority => authority.toString()).join('');
   }
 
   /**
@@ -43,7 +44,7 @@ export class CertificateBundle {
     // Each certificate is looked at once, whatever they say of each other.
     const reached = new Set([leaf]);
     for (const certificate of reached) {
-      if (this.#authorities.some(authority => isIssuerOf(authority, certificate, now))) return true;
+      if (this.authorities.some(authority => isIssuerOf(authority, certificate, now))) return true;
       for (const candidate of sent.slice(0, MAX_INTERMEDIATES)) {
         if (!reached.has(candidate) && isIssuerOf(candidate, certificate, now)) reached.add(candidate);
       }

@@ -16,6 +16,8 @@ export interface ReviewRequest {
 export interface ReviewResponse {
   readonly status: number;
   readonly contentType?: string;
+  /** The server's `Date`, which has whole seconds. */
+  readonly date?: string;
   readonly body: string;
 }
 
@@ -72,9 +74,10 @@ export class ReviewTransport {
       if (length > MAX_ANSWER_BYTES) throw new AnswerTooLong();
       chunks.push(chunk);
     }
-    const contentType = response.headers['content-type'];
+    const { 'content-type': contentType, date } = response.headers;
     return {
       status: response.statusCode ?? 0,
+      ...(date !== undefined && { date }),
       ...(contentType !== undefined && { contentType }),
       body: Buffer.concat(chunks).toString(),
     };

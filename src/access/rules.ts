@@ -124,6 +124,10 @@ export class Rules implements Authorizer {
     this.#rules = rules;
   }
 
+  get size(): number {
+    return this.#rules.length;
+  }
+
   /** What the rules say and cannot mean: one line for each part of a rule that never has an effect. */
   get problems(): readonly string[] {
     return this.#rules.flatMap((rule, index) => problemsOf(rule).map(problem => `rules[${index}].${problem}`));

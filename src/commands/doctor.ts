@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import {
   questionOf,
   type AuthorizedAction,
@@ -19,19 +19,21 @@ interface DoctorFlags {
   readonly as?: string;
   readonly asGroup?: readonly string[];
   readonly container?: string;
+  readonly output: 'text' | 'json';
 }
 
 /** The API server would have to be asked. */
 const NOT_DECIDED = 3;
 
 /**
- * `execlet doctor`: whether commands can be ended whose clients have gone; with a verb, what the configured authorisation decides
- * about a caller, and why. Exits with 1 for a problem, and for a denial.
+ * `execlet doctor`: whether the daemon works here with these settings, and what to do where it does not; with a verb, what the
+ * configured authorisation decides about a caller, and why. Exits with 1 for a problem, and for a denial.
  */
 export function doctorCommand(): Command {
   const command = new Command('doctor')
     .description(
-      'tell whether commands can be ended whose clients have gone; with a VERB, what the configured authorisation decides, and why. ' +
+      'look at the Engine, containers, permissions, files, clock and port that serve needs, and say what to do about each problem; ' +
+        'with a VERB, tell what the configured authorisation decides, and why. Nothing is changed. ' +
         'Exits with 1 for a problem or a denial, 3 where the API server decides',
     )
     .usage('[SETTING…] [--as USER [--as-group GROUP]… VERB [NAMESPACE[/POD]] [-c CONTAINER] [-- COMMAND [ARGUMENT…]]]')
@@ -40,7 +42,12 @@ export function doctorCommand(): Command {
     .argument('[command...]', 'what exec is to run')
     .option('--as <USER>', 'name of the caller; system:anonymous is whoever shows no credential')
     .option('--as-group <GROUP>', 'a group of the caller; may be given again', append)
-    .option('-c, --container <NAME>', 'container that exec names (default: none)');
+    .option('-c, --container <NAME>', 'container that exec names (default: none)')
+    .addOption(
+      new Option('-o, --output <FORMAT>', 'of the checks; json is a list of {check, result, text}')
+        .choices(['text', 'json'])
+        .default('text'),
+    );
   return addSettingFlags(command).action(
     (verb: string | undefined, target: string | undefined, argv: string[], flags: DoctorFlags & SettingFlags) =>
       settle(() => (verb === undefined ? checkNode(flags) : diagnose({ verb, target, command: argv, flags }))),
@@ -58,33 +65,23 @@ interface DoctorRequest {
   readonly flags: DoctorFlags & SettingFlags;
 }
 
-/** Without settings it is about the Engine that the daemon finds without settings. */
-async function checkNode({ as, asGroup, container, ...flags }: DoctorFlags & SettingFlags): Promise<number> {
+/** Without settings it is about the daemon that runs without settings. */
+async function checkNode({ as, asGroup, container, output, ...flags }: DoctorFlags & SettingFlags): Promise<number> {
   if (as !== undefined || asGroup !== undefined || container !== undefined) {
     throw ClientError.usage(`--as, --as-group and --container need one of ${VERBS.join(', ')}`);
   }
-  const { dockerEndpoint, engineTimeoutMs } = loadSettings({
-    flags,
-    env: process.env,
-    readFile: path => readFileSync(path, 'utf8'),
-  });
+  const settings = loadSettings({ flags, env: process.env, readFile: path => readFileSync(path, 'utf8') });
   // Loaded here, so that a question about a caller need not wait for it.
-  const [{ Engine }, { HOST_PROCESSES }, { checkTermination }] = await Promise.all([
-    import('../docker/engine.ts'),
-    import('../docker/process-table.ts'),
-    import('../docker/termination-check.ts'),
-  ]);
-  const checks = await checkTermination({
-    engine: new Engine({ endpoint: dockerEndpoint, timeoutMs: engineTimeoutMs }),
-    processes: HOST_PROCESSES,
-    ownStatus: readFileSync('/proc/self/status', 'utf8'),
-  });
-  await print(checks.map(({ result, text }) => `${result}: ${text}\n`).join(''));
+  const { examine } = await import('../doctor/doctor.ts');
+  const checks = await examine(settings);
+  const lines = checks.map(({ result, text }) => `${result}: ${text}\n`).join('');
+  await print(output === 'json' ? `${JSON.stringify(checks, null, 2)}\n` : lines);
   return checks.some(({ result }) => result === 'problem') ? 1 : 0;
 }
 
 async function diagnose({ verb, target, command, flags }: DoctorRequest): Promise<number> {
-  const { as, asGroup = [], container, ...settingFlags } = flags;
+  const { as, asGroup = [], container, output, ...settingFlags } = flags;
+  if (output === 'json') throw ClientError.usage(`--output json is for the checks, without ${verb}`);
   if (as === undefined) throw ClientError.usage(`${verb} needs --as USER`);
   const action = actionOf({ verb, target, container, command });
   if (Object.keys(settingFlags).length === 0) {

@@ -11,7 +11,7 @@ import { EngineHttp, EngineRefusal, type EngineHttpOptions } from './engine-http
 import { fieldsOf } from './json-fields.ts';
 
 /** The newest API we were written against; an older Engine is spoken to in its own newest. */
-const NEWEST_API_VERSION = '1.51';
+export const NEWEST_API_VERSION = '1.51';
 /** After the time that the Engine has for an answer. */
 const CUT_OFF_ANSWER_MS = 1_000;
 /**
@@ -20,7 +20,7 @@ const CUT_OFF_ANSWER_MS = 1_000;
  */
 const KEEPALIVE_DELAY_MS = 20_000;
 /** ConsoleSize of exec create and start. */
-const CONSOLE_SIZE_SINCE = '1.42';
+export const CONSOLE_SIZE_SINCE = '1.42';
 
 /**
  * The Engine's default detach keys swallow Ctrl-P; these are six control characters that nobody types in a row. They cannot be
@@ -62,6 +62,14 @@ export interface ExecState {
   readonly running: boolean;
   readonly exitCode: number | null;
   readonly pid: number;
+}
+
+/** What the Engine says of itself. */
+export interface EngineVersion {
+  readonly version: string;
+  /** The newest API that it speaks, and the oldest, where it says so. */
+  readonly newestApi: string;
+  readonly oldestApi: string | undefined;
 }
 
 export interface EngineOptions {
@@ -108,13 +116,29 @@ export class Engine {
   }
 
   /** Asks the Engine for its version and speaks no newer API than it does. Call it again when the Engine may be another. */
-  async negotiate(): Promise<void> {
-    const { ApiVersion } = await this.#call(
+  async negotiate(): Promise<EngineVersion> {
+    const { Version, ApiVersion, MinAPIVersion } = await this.#call(
       'version',
       new Docker(this.#options({ timeout: this.#timeoutMs })).version(),
     );
     this.#apiVersion = isAtLeast(NEWEST_API_VERSION, ApiVersion) ? ApiVersion : NEWEST_API_VERSION;
     [this.#calls, this.#streams] = this.#clients();
+    return { version: Version, newestApi: ApiVersion, oldestApi: MinAPIVersion };
+  }
+
+  /** The API that is spoken, since the last `negotiate`; empty before the first. */
+  get apiVersion(): string {
+    return this.#apiVersion;
+  }
+
+  /** What time it is where the Engine runs. For `execlet doctor`, so no metric counts it. */
+  async systemTime(): Promise<Date> {
+    try {
+      const { SystemTime } = fieldsOf(await this.#whole(this.#calls.info()));
+      return new Date(String(SystemTime));
+    } catch (cause) {
+      throw this.#translate(cause);
+    }
   }
 
   async ping(): Promise<void> {
@@ -256,13 +280,17 @@ export class Engine {
     return this.#apiVersion === '' ? path : `/v${this.#apiVersion}${path}`;
   }
 
-  /** docker-modem never settles an answer whose body is cut off, so each has a deadline here too, behind the client's own. */
   async #call<T>(operation: EngineOperation, answer: Promise<T>): Promise<T> {
+    return this.#timed(operation, this.#whole(answer));
+  }
+
+  /** docker-modem never settles an answer whose body is cut off, so each has a deadline here too, behind the client's own. */
+  async #whole<T>(answer: Promise<T>): Promise<T> {
     const { promise: late, reject } = Promise.withResolvers<never>();
     const deadlineMs = this.#timeoutMs + CUT_OFF_ANSWER_MS;
     const timer = setTimeout(() => reject(new Error(`no whole answer within ${deadlineMs} ms`)), deadlineMs);
     try {
-      return await this.#timed(operation, Promise.race([answer, late]));
+      return await Promise.race([answer, late]);
     } finally {
       clearTimeout(timer);
     }
@@ -319,7 +347,7 @@ export class Engine {
 }
 
 /** Compares API versions such as `1.9` and `1.41`. */
-function isAtLeast(version: string, wanted: string): boolean {
+export function isAtLeast(version: string, wanted: string): boolean {
   const [major = 0, minor = 0] = version.split('.').map(Number);
   const [wantedMajor = 0, wantedMinor = 0] = wanted.split('.').map(Number);
   return major > wantedMajor || (major === wantedMajor && minor >= wantedMinor);

@@ -10,12 +10,12 @@ export interface TerminationCheck {
 }
 
 /** As much of the Engine's list as is looked at. */
-type ListedContainer = Pick<Docker.ContainerInfo, 'Id' | 'Names' | 'State'>;
+export type ListedContainer = Pick<Docker.ContainerInfo, 'Id' | 'Names' | 'State'>;
 
 export interface TerminationChecks {
-  readonly engine: Pick<Engine, 'endpoint' | 'local' | 'mainPid'> & {
-    listContainers(): Promise<readonly ListedContainer[]>;
-  };
+  readonly engine: Pick<Engine, 'endpoint' | 'local' | 'mainPid'>;
+  /** As the Engine lists them, running or not. */
+  readonly containers: readonly ListedContainer[];
   readonly processes: ProcessTable;
   /** The text of /proc/self/status. */
   readonly ownStatus: string;
@@ -34,27 +34,28 @@ interface Main {
 /** Whether commands can be ended whose clients have gone: what is checked before the first has. Never rejects. */
 export async function checkTermination({
   engine,
+  containers,
   processes,
   ownStatus,
 }: TerminationChecks): Promise<readonly TerminationCheck[]> {
-  const { text: endpoint } = engine.endpoint;
-  let mains: readonly Main[];
+  if (!engine.local) {
+    const text = `the Engine at ${engine.endpoint.text} is not reached by a Unix socket: run execlet on its host, to signal processes there`;
+    return [{ result: 'problem', text }];
+  }
   try {
-    mains = await mainProcesses(engine);
+    const mains = await mainProcesses(engine, containers);
+    return [checkSeen(mains, processes), checkRight(mains, processes, ownStatus)];
   } catch (cause) {
     const { message } = ExecletError.from(cause);
-    return [{ result: 'problem', text: `${message}; start it, see --docker-endpoint, and who may use its socket` }];
+    return [{ result: 'problem', text: `whether the processes of containers are seen here cannot be told: ${message}` }];
   }
-  const answers: TerminationCheck = { result: 'ok', text: `the Engine at ${endpoint} answers` };
-  if (!engine.local) {
-    const text = `the Engine at ${endpoint} is not reached by a Unix socket: run execlet on its host, to signal processes there`;
-    return [answers, { result: 'problem', text }];
-  }
-  return [answers, checkSeen(mains, processes), checkRight(mains, processes, ownStatus)];
 }
 
-async function mainProcesses(engine: TerminationChecks['engine']): Promise<readonly Main[]> {
-  const running = (await engine.listContainers()).filter(({ State }) => State === 'running');
+async function mainProcesses(
+  engine: TerminationChecks['engine'],
+  containers: TerminationChecks['containers'],
+): Promise<readonly Main[]> {
+  const running = containers.filter(({ State }) => State === 'running');
   const mains = await Promise.all(running.map(container => mainOf(engine, container)));
   return mains.filter(main => main !== undefined);
 }
@@ -64,7 +65,7 @@ async function mainOf(
   engine: TerminationChecks['engine'],
   { Id: containerId, Names }: ListedContainer,
 ): Promise<Main | undefined> {
-  const name = Names[0]?.replace(/^\//, '') ?? containerId;
+  const name = engineNameOf({ Id: containerId, Names });
   try {
     const pid = await engine.mainPid(containerId);
     return pid === 0 ? undefined : { name, containerId, pid };
@@ -72,6 +73,11 @@ async function mainOf(
     if (cause instanceof ExecletError && cause.code === 'HandlerNotFound') return undefined;
     throw cause;
   }
+}
+
+/** As people know it. */
+export function engineNameOf({ Id, Names }: Pick<ListedContainer, 'Id' | 'Names'>): string {
+  return Names[0]?.replace(/^\//, '') ?? Id;
 }
 
 function checkSeen(mains: readonly Main[], processes: ProcessTable): TerminationCheck {
