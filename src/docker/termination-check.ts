@@ -47,7 +47,9 @@ export async function checkTermination({
     return [checkSeen(mains, processes), checkRight(mains, processes, ownStatus)];
   } catch (cause) {
     const { message } = ExecletError.from(cause);
-    return [{ result: 'problem', text: `whether the processes of containers are seen here cannot be told: ${message}` }];
+    return [
+      { result: 'problem', text: `whether the processes of containers are seen here cannot be told: ${message}` },
+    ];
   }
 }
 

@@ -4,7 +4,7 @@ import { parseTokenFile } from '../access/token-file.ts';
 import type { Settings } from '../config/schema.ts';
 import { readBounded } from '../files/watched-file.ts';
 import { checkValidity } from './certificate-check.ts';
-import { counted, note, ok, problem, type Finding } from './check.ts';
+import { counted, messageOf, note, ok, problem, type Finding } from './check.ts';
 import { checkPrivate } from './file-check.ts';
 
 const MAX_BYTES = 4 * 1024 * 1024;
@@ -14,17 +14,29 @@ type Files = Pick<
   'clientCaFile' | 'requestheaderClientCaFile' | 'tokenAuthFile' | 'authorizationRulesFile' | 'kubeconfig'
 >;
 
+type Findings = readonly (Finding | undefined)[];
+
 /** The files that say who is who and who may what: what each holds, what of it is of no use, and who may read it. */
 export async function checkAccessFiles(files: Files, now: Date): Promise<readonly Finding[]> {
   const { clientCaFile, requestheaderClientCaFile, tokenAuthFile, authorizationRulesFile, kubeconfig } = files;
-  const checked = await Promise.all([
-    clientCaFile === undefined ? [] : checkBundle('users', clientCaFile, now),
-    requestheaderClientCaFile === undefined ? [] : checkBundle('front proxies', requestheaderClientCaFile, now),
-    tokenAuthFile === undefined ? [] : checkTokens(tokenAuthFile),
-    authorizationRulesFile === undefined ? [] : checkRules(authorizationRulesFile),
-    kubeconfig === undefined ? [] : [await checkPrivate('the kubeconfig', kubeconfig)],
-  ]);
+  const checks: readonly [path: string | undefined, (path: string) => Promise<Findings>][] = [
+    [clientCaFile, path => checkBundle('users', path, now)],
+    [requestheaderClientCaFile, path => checkBundle('front proxies', path, now)],
+    [tokenAuthFile, checkTokens],
+    [authorizationRulesFile, checkRules],
+    [kubeconfig, async path => [await checkPrivate('the kubeconfig', path)]],
+  ];
+  const checked = await Promise.all(
+    checks.map(async ([path, look]) =>
+      path === undefined ? [] : look(path).catch((cause: unknown) => unusable(path, cause)),
+    ),
+  );
   return checked.flat().filter(finding => finding !== undefined);
+}
+
+function unusable(path: string, cause: unknown): Findings {
+  const why = messageOf(cause);
+  return [problem(`${why.includes(path) ? '' : `${path} `}${why}: see the file, and the setting that names it`)];
 }
 
 async function checkBundle(whose: string, path: string, now: Date): Promise<readonly Finding[]> {
@@ -40,7 +52,7 @@ async function checkBundle(whose: string, path: string, now: Date): Promise<read
   ];
 }
 
-async function checkTokens(path: string): Promise<readonly (Finding | undefined)[]> {
+async function checkTokens(path: string): Promise<Findings> {
   const tokens = parseTokenFile(await readText(path));
   const holds = `${path} holds ${counted(tokens.size, 'token')}`;
   return [

@@ -15,7 +15,13 @@ const TIMEOUT_MS = 5_000;
  */
 export async function checkApiServer(settings: Settings, timeoutMs = TIMEOUT_MS): Promise<readonly Finding[]> {
   if (!usesApiServer(settings)) return [];
-  const { kubeconfig, authenticationTokenWebhook, authorizationMode, authorizationResource: resource, nodeName } = settings;
+  const {
+    kubeconfig,
+    authenticationTokenWebhook,
+    authorizationMode,
+    authorizationResource: resource,
+    nodeName,
+  } = settings;
   const clocks: OtherClock[] = [];
   let askedAt = new Date();
   const onDate = (theirs: Date): void =>

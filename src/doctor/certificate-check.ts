@@ -17,7 +17,8 @@ export function checkValidity(
       `${what} is not valid before ${from}, and here it is ${now.toISOString()}: see this host's clock (timedatectl status), then the certificate`,
     );
   }
-  if (now > validToDate) return problem(`${what} expired at ${until}: renew it; a daemon that runs reads the new one by itself`);
+  if (now > validToDate)
+    return problem(`${what} expired at ${until}: renew it; a daemon that runs reads the new one by itself`);
   const leftMs = validToDate.getTime() - now.getTime();
   if (leftMs >= EXPIRES_SOON_MS) return undefined;
   const left = leftMs < DAY_MS ? 'within a day' : `in ${Math.floor(leftMs / DAY_MS)} days`;
@@ -32,7 +33,9 @@ export function checkNames(
 ): Finding {
   const names = (certificate.subjectAltName ?? '').replaceAll(/\b(DNS|IP Address):/g, '');
   if (names === '') {
-    return problem(`${what} has no subject alternative name, and clients look at no other name: have one issued that does`);
+    return problem(
+      `${what} has no subject alternative name, and clients look at no other name: have one issued that does`,
+    );
   }
   const wildcard = address === '0.0.0.0' || address === '::';
   const missing = [...(wildcard ? [] : [address]), nodeName].filter(name => !covers(certificate, name));

@@ -1,4 +1,10 @@
-import { CONSOLE_SIZE_SINCE, isAtLeast, NEWEST_API_VERSION, type Engine, type EngineVersion } from '../docker/engine.ts';
+import {
+  CONSOLE_SIZE_SINCE,
+  isAtLeast,
+  NEWEST_API_VERSION,
+  type Engine,
+  type EngineVersion,
+} from '../docker/engine.ts';
 import { note, ok, problem, type Finding } from './check.ts';
 import { explainEngineFailure } from './engine-failure.ts';
 

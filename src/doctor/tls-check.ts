@@ -9,7 +9,8 @@ import { checkNames, checkValidity } from './certificate-check.ts';
 import { messageOf, note, ok, problem, type Finding } from './check.ts';
 import { checkPrivate, directoryProblem, exists } from './file-check.ts';
 
-const TRUST = 'clients must be given it to trust (execlet kubeconfig does), or give serve one of a CA with --tls-cert-file';
+const TRUST =
+  'clients must be given it to trust (execlet kubeconfig does), or give serve one of a CA with --tls-cert-file';
 
 interface Pair {
   readonly certFile: string;
@@ -53,7 +54,11 @@ async function checkSelfSigned(certDir: string, settings: Settings, now: Date): 
   if (!(await exists(pair.certFile))) {
     return why === undefined ? [note(`serve will make a self-signed certificate in ${certDir}: ${TRUST}`)] : cannot;
   }
-  return [...cannot, ...(await checkPair('the self-signed certificate', pair, settings, now)), note(`${pair.certFile} is self-signed: ${TRUST}`)];
+  return [
+    ...cannot,
+    ...(await checkPair('the self-signed certificate', pair, settings, now)),
+    note(`${pair.certFile} is self-signed: ${TRUST}`),
+  ];
 }
 
 /** The daemon makes the directory, and the one that it is in. */
