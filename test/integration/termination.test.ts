@@ -166,15 +166,17 @@ test('doctor tells beforehand whether commands can be terminated', async () => {
     return { exitCode, lines: stdout.toString().trimEnd().split('\n') };
   };
   const onHost = await run();
-  assert.deepEqual([onHost.exitCode, onHost.lines.map(line => line.split(':')[0])], [0, ['ok', 'ok', 'ok']]);
+  assert.equal(onHost.exitCode, 0);
+  assert.ok(onHost.lines.includes('ok: the processes of containers are seen here'));
+  assert.ok(onHost.lines.includes('ok: processes of every user may be signalled'));
 
   const otherNamespace = await run('unshare', '--pid', '--fork', '--mount-proc');
   assert.equal(otherNamespace.exitCode, 1);
-  assert.match(otherNamespace.lines[1] ?? '', /^problem: process \d+ of container \S+ is not seen here: .*hostPID/);
+  assert.match(otherNamespace.lines.join('\n'), /^problem: process \d+ of container \S+ is not seen here: .*hostPID/m);
 
   const withoutKill = await run('setpriv', '--bounding-set', '-kill', '--inh-caps', '-kill');
   assert.equal(withoutKill.exitCode, 1);
-  assert.match(withoutKill.lines[2] ?? '', /^problem: process \d+ of container \S+ may not be signalled: .*KILL$/);
+  assert.match(withoutKill.lines.join('\n'), /^problem: process \d+ of container \S+ may not be signalled: .*KILL$/m);
 });
 
 /** A daemon that reaches the Engine over TCP, as it would one of another host. */

@@ -137,7 +137,13 @@ test('without a verb the command is about the node, and takes no caller', async 
     runCommand(process.execPath, ['src/main.ts', 'doctor', ...args], { cwd: CHECKOUT });
   const { exitCode, stdout } = await run('--docker-endpoint', 'unix:///nowhere.sock');
   assert.equal(exitCode, 1);
-  assert.match(stdout.toString(), /^problem: the Engine at unix:\/\/\/nowhere.sock does not answer: [^\n]+\n$/);
+  assert.match(stdout.toString(), /^problem: there is no socket \/nowhere\.sock: [^\n]+\nnot checked: /);
+  const json = await run('--docker-endpoint', 'unix:///nowhere.sock', '-o', 'json');
+  assert.equal(json.exitCode, 1);
+  const [first] = JSON.parse(json.stdout.toString()) as unknown[];
+  assert.deepEqual(Object.keys(first ?? {}), ['check', 'result', 'text']);
+  const asked = await run('-o', 'json', '--port', '1', '--as', 'alice', 'list');
+  assert.deepEqual([asked.exitCode, asked.stderr], [2, 'execlet: --output json is for the checks, without list\n']);
   const caller = await run('--as', 'alice');
   assert.equal(caller.exitCode, 2);
   assert.match(caller.stderr, /^execlet: --as, --as-group and --container need one of exec, /);

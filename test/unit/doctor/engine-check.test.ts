@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { Engine, type EngineEndpoint } from '../../../src/docker/engine.ts';
 import { askEngine, checkApiVersion } from '../../../src/doctor/engine-check.ts';
+import { explainEngineFailure } from '../../../src/doctor/engine-failure.ts';
 import { CHECKOUT } from '../../support/checkout.ts';
 import { temporaryDirectory } from '../../support/cleanup.ts';
 import { runCommand } from '../../support/command.ts';
@@ -99,18 +100,28 @@ test('an Engine that takes a connection and says nothing has not answered in tim
   server.close();
 });
 
-test('a remote Engine: nobody there, no such host, and something that is no Engine', async () => {
-  const server = createServer(connection => connection.end('HTTP/1.1 418 Teapot\r\nContent-Length: 5\r\n\r\nshort'));
+test('a remote Engine: nobody there, and something that is no Engine', async () => {
+  const server = createServer(connection =>
+    connection.resume().end('HTTP/1.1 418 Teapot\r\nContent-Length: 5\r\n\r\nshort'),
+  );
   const port = await listening(server);
   const tcp = (host: string): EngineEndpoint => ({ text: `tcp://${host}:${port}`, protocol: 'http', host, port });
   assert.match(await ask(tcp('127.0.0.1')), /^problem: .*short.*; see whether this is an Engine/);
   server.close();
   await once(server, 'close');
   assert.match(await ask(tcp('127.0.0.1')), /^problem: nothing listens at tcp:.*--host/);
-  assert.match(
-    await ask(tcp('no-such-host.invalid')),
-    /^problem: the host of tcp:\S+ is not known here \(\w+\): .*DNS/,
-  );
+});
+
+test('what else keeps a remote Engine from answering, by the code of the system', () => {
+  const endpoint = { text: 'https://engine:2376', protocol: 'https', host: 'engine', port: 2376 } as const;
+  const explain = (code: string): string => {
+    const cause = new Error('does not answer', { cause: Object.assign(new Error('no'), { code }) });
+    return explainEngineFailure(cause, { endpoint, timeoutMs: 1_000, elapsedMs: 1 });
+  };
+  assert.match(explain('ENOTFOUND'), /^the host of https:\S+ is not known here \(ENOTFOUND\): .*DNS/);
+  assert.match(explain('EHOSTUNREACH'), /^the host of \S+ is not reached from here .*firewalls/);
+  assert.match(explain('EPROTO'), /speaks no TLS/);
+  assert.match(explain('CERT_HAS_EXPIRED'), /^no trusted TLS connection .*DOCKER_CERT_PATH/);
 });
 
 test('the API version: good, old, too old, and an Engine that is too new', () => {
