@@ -89,11 +89,10 @@ export async function httpStatuses(): Promise<ReadonlyMap<string, number>> {
 /** The same of one file's text. */
 export function messagesOf(file: string, source: string): readonly UserMessage[] {
   const tree = ts.createSourceFile(file, source, ts.ScriptTarget.Latest, true);
-  const scope = declarationsIn(tree);
   const messages: UserMessage[] = [];
   const add = (expression: ts.Node, code?: string): void => {
     const line = tree.getLineAndCharacterOfPosition(expression.getStart()).line + 1;
-    for (const text of textsOf(expression, scope, 0)) {
+    for (const text of textsOf(expression, 0)) {
       const message = messageOf(text, { code, place: `${file}:${line}` });
       if (message !== undefined) messages.push(message);
     }
@@ -137,29 +136,36 @@ function headOf(node: TextNode): string {
   return ts.isTemplateExpression(node) ? node.head.text : node.text;
 }
 
-type Scope = ReadonlyMap<string, readonly ts.Node[]>;
-
-/** What each name of the file stands for, wherever it is declared: names that mean two things mean both. */
-function declarationsIn(tree: ts.SourceFile): Scope {
-  const scope = new Map<string, ts.Node[]>();
-  const visit = (node: ts.Node): void => {
-    if ((ts.isVariableDeclaration(node) || ts.isFunctionDeclaration(node)) && node.name !== undefined) {
-      const stands = ts.isVariableDeclaration(node) ? node.initializer : node;
-      if (stands !== undefined) scope.set(node.name.getText(), [...(scope.get(node.name.getText()) ?? []), stands]);
+/** What the name stands for where it is used, as far as that stands in the file; undefined for a parameter, or an import. */
+function meaningOf(name: ts.Identifier): ts.Expression | undefined {
+  for (let node: ts.Node = name.parent; !ts.isSourceFile(node); node = node.parent) {
+    if (ts.isFunctionLike(node) && node.parameters.some(parameter => bindsName(parameter.name, name.text)))
+      return undefined;
+    const statements =
+      ts.isBlock(node.parent) || ts.isSourceFile(node.parent) || ts.isCaseClause(node.parent)
+        ? node.parent.statements
+        : [];
+    for (const statement of statements) {
+      const declared = ts.isVariableStatement(statement) ? statement.declarationList.declarations : [];
+      const found = declared.find(declaration => bindsName(declaration.name, name.text));
+      if (found !== undefined) return ts.isIdentifier(found.name) ? found.initializer : undefined;
     }
-    ts.forEachChild(node, visit);
-  };
-  visit(tree);
-  return scope;
+  }
+  return undefined;
+}
+
+function bindsName(binding: ts.BindingName, name: string): boolean {
+  if (ts.isIdentifier(binding)) return binding.text === name;
+  return binding.elements.some(element => ts.isBindingElement(element) && bindsName(element.name, name));
 }
 
 const MAX_DEPTH = 4;
 
 /** All that the expression can be, as far as that stands in the file; else a hole. */
-function textsOf(node: ts.Node, scope: Scope, depth: number): readonly Text[] {
+function textsOf(node: ts.Node, depth: number): readonly Text[] {
   const hole: readonly Text[] = [[{ hole: nameOf(node) }]];
   if (depth > MAX_DEPTH) return hole;
-  const inner = (child: ts.Node): readonly Text[] => textsOf(child, scope, depth + 1);
+  const inner = (child: ts.Node): readonly Text[] => textsOf(child, depth + 1);
   if (ts.isStringLiteralLike(node)) return [[node.text]];
   if (ts.isParenthesizedExpression(node) || ts.isAsExpression(node)) return inner(node.expression);
   if (ts.isConditionalExpression(node)) return [...inner(node.whenTrue), ...inner(node.whenFalse)];
@@ -175,8 +181,8 @@ function textsOf(node: ts.Node, scope: Scope, depth: number): readonly Text[] {
       return [...inner(node.left), ...inner(node.right)];
   }
   if (ts.isIdentifier(node)) {
-    const known = (scope.get(node.text) ?? []).filter(stands => !ts.isFunctionDeclaration(stands));
-    return known.length === 1 && known[0] !== undefined ? inner(known[0]) : hole;
+    const stands = meaningOf(node);
+    return stands === undefined ? hole : inner(stands);
   }
   return hole;
 }

@@ -20,9 +20,10 @@ const UNSEEN: ReadonlySet<string> = new Set([
   'closed before an answer', // becomes "cannot reach the API server (ECONNRESET)"
   'the exec is over', // ends a wait
   'not within … s', // part of what `execlet version` prints
+  '… (session …)', // stands behind every message after the upgrade: said there in prose
   'it allows …, not …', // what `execlet doctor --as` explains: docs/authorization-rules.md
   'it is for commands …',
-  'it is for ……',
+  'it is for …',
 ]);
 
 interface Row {
@@ -113,6 +114,14 @@ test('a row has a cause and a cure', () => {
     for (const column of ['cause', 'cure'])
       assert.notEqual(cells[column] ?? '', '', `${column} of ${cells.message ?? ''}`);
   }
+});
+
+test('execlet doctor: every check has a row, and there is no other', async () => {
+  const source = await readFile(join(CHECKOUT, 'src', 'doctor', 'doctor.ts'), 'utf8');
+  const checks = [...source.matchAll(/\b(?:check|named)\('([\w-]+)'/g)].map(([, name = '']) => name);
+  const [, table = ''] = /\| check [^\n]+\n\|[ |-]+\n((?:\|.*\n)+)/.exec(page) ?? [];
+  const listed = table.split('\n').flatMap(line => spansOf(cellsOf(line)[0] ?? ''));
+  assert.deepEqual(listed.sort(), [...new Set(checks)].sort());
 });
 
 test('before the upgrade: each failure has its code, and every code that there is has a row', async () => {
