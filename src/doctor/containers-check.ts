@@ -15,7 +15,7 @@ export function checkContainers(
   if (nameable.length === 0) return [note('no container runs that could be served: start one, and ask again')];
   const unnamed = nameable.filter(container => nameContainer(container, schemes) === undefined);
   const configured = `--naming-schemes ${schemes.join(',')}`;
-  const named = `${configured} names ${nameable.length - unnamed.length} of ${counted(nameable.length, 'container')} that run`;
+  const named = `${configured} names ${nameable.length - unnamed.length} of ${counted(nameable.length, 'running container')}`;
   if (unnamed.length === 0) return [ok(named)];
   const missing = ALL_SCHEMES.filter(
     scheme => !schemes.includes(scheme) && unnamed.some(container => nameContainer(container, [scheme]) !== undefined),

@@ -5,7 +5,7 @@ import { HOST_PROCESSES } from '../docker/process-table.ts';
 import { checkTermination, engineNameOf } from '../docker/termination-check.ts';
 import { checkAccessFiles } from './access-files-check.ts';
 import { checkApiServer } from './api-server-check.ts';
-import { check, named, notChecked, type Check } from './check.ts';
+import { check, named, note, notChecked, type Check, type Finding } from './check.ts';
 import { checkClock } from './clock-check.ts';
 import { checkContainers } from './containers-check.ts';
 import { askEngine, checkApiVersion } from './engine-check.ts';
@@ -33,7 +33,7 @@ export async function examine(settings: Settings): Promise<readonly Check[]> {
 
 /** One after the other, as far as one has no meaning where another has failed. */
 async function examineEngine(settings: Settings): Promise<readonly Check[]> {
-  const { dockerEndpoint: endpoint, namingSchemes } = settings;
+  const { dockerEndpoint: endpoint, namingSchemes, onDisconnect } = settings;
   const timeoutMs = Math.min(settings.engineTimeoutMs, MAX_ENGINE_TIMEOUT_MS);
   const engine = new Engine({ endpoint, timeoutMs });
   const { finding, version } = await askEngine(engine, timeoutMs);
@@ -50,14 +50,12 @@ async function examineEngine(settings: Settings): Promise<readonly Check[]> {
       const nameable = running.map(container => ({ engineName: engineNameOf(container), labels: container.Labels }));
       return checkContainers(nameable, namingSchemes);
     }),
-    check('termination', async () =>
-      checkTermination({
-        engine,
-        containers: await listed,
-        processes: HOST_PROCESSES,
-        ownStatus: readFileSync('/proc/self/status', 'utf8'),
-      }),
-    ),
+    check('termination', async () => {
+      const ownStatus = readFileSync('/proc/self/status', 'utf8');
+      const containers = await listed;
+      const findings = await checkTermination({ engine, containers, processes: HOST_PROCESSES, ownStatus });
+      return onDisconnect === 'keep' ? findings.map(asWished) : findings;
+    }),
     check('clock', async () => {
       const askedAt = new Date();
       const theirs = await engine.systemTime();
@@ -65,4 +63,9 @@ async function examineEngine(settings: Settings): Promise<readonly Check[]> {
     }),
   ]);
   return [...answers, ...api, ...others.flat()];
+}
+
+/** Where commands are to run on, it is no problem that they cannot be ended. */
+function asWished({ result, text }: Finding): Finding {
+  return result === 'problem' ? note(`${text}; with --on-disconnect=keep nothing is to be ended`) : { result, text };
 }

@@ -42,7 +42,7 @@ test('a host where all is well, and a daemon that runs', async () => {
   assert.deepEqual([found.exitCode, found.stderr], [0, ''], found.lines.join('\n'));
   line(found, /^ok: the Engine at unix:\S+ answers: version \d/);
   line(found, /^(ok|note): API version 1\.\d+ is spoken/);
-  line(found, /^ok: --naming-schemes kubernetes names 1 of 1 container that run$/);
+  line(found, /^ok: --naming-schemes kubernetes names 1 of 1 running container$/);
   line(found, /^ok: the processes of containers are seen here$/);
   line(found, /^ok: processes of every user may be signalled$/);
   line(found, /^ok: the clock here and that of the Engine at \S+ agree$/);
@@ -91,7 +91,7 @@ test('containers that the naming schemes do not name', async () => {
   assert.equal(found.exitCode, 1);
   line(
     found,
-    /^problem: --naming-schemes compose names 0 of 1 container .*: --naming-schemes kubernetes,plain would name them$/,
+    /^problem: --naming-schemes compose names 0 of 1 running container, .*: --naming-schemes kubernetes,plain would name them$/,
   );
 });
 

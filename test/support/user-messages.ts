@@ -66,7 +66,7 @@ const RETURNED: ReadonlySet<string> = new Set([
 /** Properties of objects that say what is wrong. */
 const PROPERTIES: ReadonlySet<string> = new Set(['problem', 'why']);
 /** How complaints of a value begin, wherever they stand. */
-const OF_A_VALUE = /^must /;
+const OF_A_VALUE = 'must ';
 
 /** Every message in the sources that can reach a user. `without` names files whose errors nobody sees but their author. */
 export async function userMessages(without: ReadonlySet<string>): Promise<readonly UserMessage[]> {
@@ -101,7 +101,7 @@ export function messagesOf(file: string, source: string): readonly UserMessage[]
     const at = argumentOf(node);
     if (at !== undefined) add(at, codeOf(node));
     else if (ts.isPropertyAssignment(node) && PROPERTIES.has(node.name.getText())) add(node.initializer);
-    else if (isText(node) && OF_A_VALUE.test(headOf(node))) add(node);
+    else if (isText(node) && headOf(node).startsWith(OF_A_VALUE)) add(node);
     if (
       (ts.isFunctionDeclaration(node) || ts.isVariableDeclaration(node)) &&
       RETURNED.has(node.name?.getText() ?? '')
@@ -224,15 +224,18 @@ function capitals(name: string): string {
 }
 
 function messageOf(text: Text, of: Pick<UserMessage, 'code' | 'place'>): UserMessage | undefined {
-  const pieces = [''];
+  const pieces: string[] = [];
   const holes: string[] = [];
+  let piece = '';
   for (const part of text) {
-    if (typeof part === 'string') pieces[pieces.length - 1] += part;
+    if (typeof part === 'string') piece += part;
     else {
+      pieces.push(piece);
       holes.push(part.hole);
-      pieces.push('');
+      piece = '';
     }
   }
+  pieces.push(piece);
   // Of what somebody else said nothing is ours to explain.
   return pieces.some(piece => /[A-Za-z]{3}/.test(piece)) ? { pieces, holes, ...of } : undefined;
 }

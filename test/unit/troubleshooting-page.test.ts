@@ -161,7 +161,7 @@ test('what a setting says of a wrong value is in the table of settings', () => {
       loadSettings({ flags: { [key]: '\0' }, env: {}, readFile: () => '' });
     } catch (cause) {
       refused++;
-      const said = String((cause as Error).message);
+      const { message: said } = cause as Error;
       assert.ok(said.startsWith(flag), said);
       assert.ok(
         patterns.some(pattern => pattern.test(said)),

@@ -16,16 +16,16 @@ function lines(containers: Parameters<typeof checkContainers>[0], ...schemes: Na
 test('where no scheme names any container that runs, it says which would', () => {
   const none = '--naming-schemes kubernetes names 0 of';
   assert.deepEqual(lines([PLAIN], 'kubernetes'), [
-    `problem: ${none} 1 container that run, so none can be reached: --naming-schemes plain would name them`,
+    `problem: ${none} 1 running container, so none can be reached: --naming-schemes plain would name them`,
   ]);
   assert.deepEqual(lines([PLAIN, COMPOSE], 'kubernetes'), [
-    `problem: ${none} 2 containers that run, so none can be reached: --naming-schemes compose,plain would name them`,
+    `problem: ${none} 2 running containers, so none can be reached: --naming-schemes compose,plain would name them`,
   ]);
 });
 
 test('containers that are not served beside others are a note, with the schemes to add', () => {
   assert.deepEqual(lines([POD, PLAIN], 'kubernetes'), [
-    'note: --naming-schemes kubernetes names 1 of 2 containers that run, and not web: --naming-schemes kubernetes,plain would name these too',
+    'note: --naming-schemes kubernetes names 1 of 2 running containers, and not web: --naming-schemes kubernetes,plain would name these too',
   ]);
   const many = Array.from({ length: 7 }, (_, index) => ({ engineName: `c${index}`, labels: {} }));
   assert.match(lines([POD, ...many], 'kubernetes')[0] ?? '', /and not c0, c1, c2, c3, c4 and 2 others: /);
@@ -33,7 +33,7 @@ test('containers that are not served beside others are a note, with the schemes 
 
 test('where all are named, or none runs, that is all; sandboxes do not count', () => {
   assert.deepEqual(lines([POD, SANDBOX], 'kubernetes'), [
-    'ok: --naming-schemes kubernetes names 1 of 1 container that run',
+    'ok: --naming-schemes kubernetes names 1 of 1 running container',
   ]);
   for (const containers of [[], [SANDBOX]])
     assert.match(lines(containers, 'plain')[0] ?? '', /^note: no container runs/);
