@@ -159,8 +159,11 @@ test('from a remote Engine nothing is signalled: a terminal gets ^C and ^D, and 
 
 test('doctor tells beforehand whether commands can be terminated', async () => {
   const doctor = ['src/main.ts', 'doctor', '--docker-endpoint', served.engine.dockerHost];
-  const run = async (...around: string[]): Promise<{ exitCode: number; lines: string[] }> => {
-    const [program = '', ...args] = [...around, process.execPath, ...doctor];
+  const run = async (
+    around: string[] = [],
+    settings: string[] = [],
+  ): Promise<{ exitCode: number; lines: string[] }> => {
+    const [program = '', ...args] = [...around, process.execPath, ...doctor, ...settings];
     const { exitCode, stdout, stderr } = await runCommand(program, args, { cwd: CHECKOUT });
     assert.equal(stderr, '');
     return { exitCode, lines: stdout.toString().trimEnd().split('\n') };
@@ -170,13 +173,20 @@ test('doctor tells beforehand whether commands can be terminated', async () => {
   assert.ok(onHost.lines.includes('ok: the processes of containers are seen here'));
   assert.ok(onHost.lines.includes('ok: processes of every user may be signalled'));
 
-  const otherNamespace = await run('unshare', '--pid', '--fork', '--mount-proc');
+  const otherNamespace = await run(['unshare', '--pid', '--fork', '--mount-proc']);
   assert.equal(otherNamespace.exitCode, 1);
   assert.match(otherNamespace.lines.join('\n'), /^problem: process \d+ of container \S+ is not seen here: .*hostPID/m);
 
-  const withoutKill = await run('setpriv', '--bounding-set', '-kill', '--inh-caps', '-kill');
+  const setpriv = ['setpriv', '--bounding-set', '-kill', '--inh-caps', '-kill'];
+  const withoutKill = await run(setpriv);
   assert.equal(withoutKill.exitCode, 1);
   assert.match(withoutKill.lines.join('\n'), /^problem: process \d+ of container \S+ may not be signalled: .*KILL$/m);
+  const wished = await run(setpriv, ['--on-disconnect', 'keep']);
+  assert.equal(wished.exitCode, 0);
+  assert.match(
+    wished.lines.join('\n'),
+    /^note: .* may not be signalled: .*; with --on-disconnect=keep nothing is to be ended$/m,
+  );
 });
 
 /** A daemon that reaches the Engine over TCP, as it would one of another host. */
