@@ -43,6 +43,7 @@ const CALLS: ReadonlyMap<string, number> = new Map([
   ['refusal', 1],
   ['this.#end', 0],
   ['this.#violated', 1],
+  ['this.tell', 0],
   ['parsed', 0],
   ['tryTls', 0],
 ]);
