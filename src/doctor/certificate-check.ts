@@ -10,6 +10,7 @@ export function checkValidity(
   what: string,
   { validFromDate, validToDate }: Pick<X509Certificate, 'validFromDate' | 'validToDate'>,
   now: Date,
+  cure = 'renew it; a daemon that runs reads the new one by itself',
 ): Finding | undefined {
   const [from, until] = [validFromDate.toISOString(), validToDate.toISOString()];
   if (now < validFromDate) {
@@ -17,12 +18,11 @@ export function checkValidity(
       `${what} is not valid before ${from}, and here it is ${now.toISOString()}: see this host's clock (timedatectl status), then the certificate`,
     );
   }
-  if (now > validToDate)
-    return problem(`${what} expired at ${until}: renew it; a daemon that runs reads the new one by itself`);
+  if (now > validToDate) return problem(`${what} expired at ${until}: ${cure}`);
   const leftMs = validToDate.getTime() - now.getTime();
   if (leftMs >= EXPIRES_SOON_MS) return undefined;
   const left = leftMs < DAY_MS ? 'within a day' : `in ${Math.floor(leftMs / DAY_MS)} days`;
-  return note(`${what} expires ${left}, at ${until}: renew it; a daemon that runs reads the new one by itself`);
+  return note(`${what} expires ${left}, at ${until}: ${cure}`);
 }
 
 /** Whom a serving certificate is for, and whether that covers the address and the node's name. */

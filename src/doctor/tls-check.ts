@@ -12,9 +12,13 @@ import { checkPrivate, directoryProblem, exists } from './file-check.ts';
 const TRUST =
   'clients must be given it to trust (execlet kubeconfig does), or give serve one of a CA with --tls-cert-file';
 
+const MADE_ANEW = 'serve makes a new one when it starts, and while it runs within the hour';
+
 interface Pair {
   readonly certFile: string;
   readonly keyFile: string;
+  /** We make it, and so renew it. */
+  readonly ours?: boolean;
 }
 
 /** The certificate that the daemon shows, or would make. Nothing where it speaks plain HTTP. */
@@ -39,7 +43,7 @@ async function checkPair(what: string, pair: Pair, settings: Settings, now: Date
   const certificate = new X509Certificate(await readFile(pair.certFile));
   const valid = ok(`${named} fits its key, and is valid until ${certificate.validToDate.toISOString()}`);
   const findings = [
-    checkValidity(named, certificate, now) ?? valid,
+    checkValidity(named, certificate, now, pair.ours === true ? MADE_ANEW : undefined) ?? valid,
     checkNames(named, certificate, settings),
     await checkPrivate('the private key', pair.keyFile),
   ];
@@ -47,7 +51,7 @@ async function checkPair(what: string, pair: Pair, settings: Settings, now: Date
 }
 
 async function checkSelfSigned(certDir: string, settings: Settings, now: Date): Promise<readonly Finding[]> {
-  const pair = filesOfCertDir(certDir);
+  const pair = { ...filesOfCertDir(certDir), ours: true };
   const why = await writeProblem(certDir);
   const cure = 'give it to this user, or name another with --cert-dir';
   const cannot = why === undefined ? [] : [problem(`no certificate can be kept in ${certDir} (${why}): ${cure}`)];

@@ -109,6 +109,8 @@ test('a self-signed certificate: one that is there, one that will be made, and n
     /^ok: .*fits its key.*\nok: the self-signed .* is for localhost, node-1, /,
   );
   assert.match(trust ?? '', /^note: \S+execlet\.crt is self-signed: clients must be given it/);
+  const [later] = linesOf(await checkTls(settingsOf({ certDir }), inDays(400)));
+  assert.match(later ?? '', /^problem: .* expired at .*: serve makes a new one when it starts/);
   await writeFile(filesOfCertDir(certDir).keyFile, 'half a key');
   assert.match((await look(certDir))[0] ?? '', /^problem: .*no private key.*remove one that it has made/);
   await writeFile(path('in-the-way'), '');
