@@ -179,4 +179,7 @@ export const DOCUMENTS: Readonly<Record<string, PlayedDocument>> = {
       },
     ],
   },
+  'docs/troubleshooting.md': {
+    blocks: [{ block: 'execlet doctor' }],
+  },
 };

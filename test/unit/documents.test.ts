@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import type { Command } from 'commander';
 import { doctorCommand } from '../../src/commands/doctor.ts';
 import { execCommand } from '../../src/commands/exec.ts';
+import { healthCommand } from '../../src/commands/health.ts';
 import { kubeconfigCommand } from '../../src/commands/kubeconfig.ts';
 import { podsCommand } from '../../src/commands/pods.ts';
 import { serveCommand } from '../../src/commands/serve.ts';
@@ -15,6 +16,7 @@ import { blocksOf, codeSpansOf, documentPaths, readDocument } from '../support/d
 const COMMANDS = new Map(
   [
     ...[serveCommand(), execCommand(), podsCommand(), sessionsCommand(), kubeconfigCommand(), doctorCommand()],
+    healthCommand(),
     versionCommand(),
   ].map(command => [command.name(), flagsOf(command)]),
 );
@@ -24,15 +26,17 @@ const OURS = new Set([...COMMANDS.values()].flat());
 
 /** Flags of other programs that documents mention. */
 const FOREIGN: Readonly<Record<string, readonly string[]>> = {
-  docker: ['--file', '--pid'],
+  docker: ['--build-arg', '--file', '--pid'],
+  kubectl: ['--field-selector', '--raw', '--selector'],
   node: ['--test', '--test-name-pattern', '--expose-gc'],
   'systemd-analyze': ['--offline'],
   tar: ['--to-command'],
   V8: ['--semi-space-growth-factor', '--minor-gc-task-trigger', '--max-semi-space-size'],
   'a program in an example': ['--password'],
+  'a slip of the finger': ['--prot'],
 };
 /** What looks like a command of ours and is the beginning of a sentence. */
-const SENTENCES = ['execlet serves exec only'];
+const SENTENCES = ['execlet serves exec only', 'execlet may not ask', 'execlet cannot read', 'execlet is stopping'];
 
 function flagsOf(command: Command): string[] {
   const own = command.options.map(({ long }) => long ?? '');

@@ -236,6 +236,25 @@ describe('the pod of deploy/base', () => {
     });
   }
 
+  test('execlet doctor, in the pod, finds nothing wrong', async () => {
+    const settings = ['--config=/etc/execlet/execlet.yaml', `--address=${node.ip}`, '--node-name=node-1'];
+    const exec = await pod.container.exec({
+      Cmd: ['execlet', 'doctor', ...settings],
+      AttachStdout: true,
+      AttachStderr: true,
+    });
+    const said = (await buffer(await exec.start({ hijack: true }))).toString();
+    const { ExitCode } = await exec.inspect();
+    assert.doesNotMatch(said, /problem:|not checked:/);
+    for (const seen of [
+      'ok: the processes of containers are seen here',
+      'ok: processes of every user may be signalled',
+      `ok: an execlet runs on ${node.ip}:10350, and is ready`,
+    ])
+      assert.ok(said.includes(seen), said);
+    assert.equal(ExitCode, 0);
+  });
+
   test('a stop as the kubelet does it ends with 0', async () => {
     await pod.container.stop();
     const { State } = await pod.container.inspect();
