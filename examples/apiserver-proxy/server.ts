@@ -1,0 +1,138 @@
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer, type Server } from 'node:https';
+import { Socket } from 'node:net';
+import type { Config } from './config.ts';
+import { exec, refuseWith, type Handled } from './exec.ts';
+import { Locator, type Asker } from './locator.ts';
+import { get } from './nodes.ts';
+import { listPods } from './pods.ts';
+import { Refusal, statusOf } from './status.ts';
+
+const DISCOVERY = /^\/(version|api|apis|api\/v1)$/;
+const NAME = '[A-Za-z0-9][A-Za-z0-9._-]*';
+const PODS = new RegExp(`^/api/v1/(?:namespaces/${NAME}/)?pods$`);
+const POD = new RegExp(`^/api/v1/namespaces/(${NAME})/pods/(${NAME})$`);
+const EXEC = new RegExp(`^/api/v1/namespaces/${NAME}/pods/${NAME}/exec$`);
+
+/** Go's limit: the arguments of a command travel in the request line. */
+const MAX_HEADER_BYTES = 1024 * 1024;
+const MAX_CONNECTIONS = 4_096;
+const HANDSHAKE_MS = 10_000;
+
+export interface Proxy {
+  readonly server: Server;
+  /** Stops listening and closes every connection. */
+  readonly stop: () => void;
+}
+
+/** The proxy that kubectl talks to, not listening yet. */
+export function createProxy({ tls, callers, nodes }: Config): Proxy {
+  const locator = new Locator(nodes);
+  const sockets = new Set<Socket>();
+  const server = createServer({
+    ...tls,
+    ALPNProtocols: ['http/1.1'], // an upgrade is a thing of HTTP/1.1
+    requestCert: true,
+    rejectUnauthorized: false, // who shows no certificate may show a token
+    handshakeTimeout: HANDSHAKE_MS,
+    headersTimeout: HANDSHAKE_MS,
+    maxHeaderSize: MAX_HEADER_BYTES,
+  });
+  server.maxConnections = MAX_CONNECTIONS;
+  const askerOf = (request: IncomingMessage): Asker => ({
+    caller: callers.identify(request),
+    from: request.socket.remoteAddress ?? '',
+    auditId: randomUUID(),
+  });
+
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  server.on('request', (request, response) => {
+    answer(request, response).catch((cause: unknown) => {
+      report(cause);
+      const { code, body } = statusOf(cause);
+      send(response, code, body);
+    });
+  });
+  server.on('upgrade', (request, client, head) => {
+    // First of all: an upgraded socket has no listener, and an error without one ends the process.
+    client.on('error', () => undefined);
+    if (client instanceof Socket) void handleUpgrade(request, client, head);
+  });
+
+  async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const asker = askerOf(request);
+    const { url = '', method } = request;
+    const path = url.split('?', 1)[0] ?? '';
+    if (EXEC.test(path)) throw new Refusal(400, 'Upgrade request required');
+    const [, namespace, pod] = POD.exec(path) ?? [];
+    if (pod === undefined && !PODS.test(path) && !DISCOVERY.test(path)) {
+      throw new Refusal(404, 'the server could not find the requested resource');
+    }
+    if (method !== 'GET') throw new Refusal(405, 'the server does not allow this method on the requested resource');
+    const ask = { ...asker, path: url, headers: { accept: request.headers.accept ?? 'application/json' } };
+    if (PODS.test(path)) {
+      const { status, body, warnings } = await listPods(nodes, ask);
+      send(response, status, body, warnings);
+      return;
+    }
+    if (namespace === undefined || pod === undefined) {
+      const { status, body } = await Promise.any(nodes.map(node => get(node, ask))).catch((cause: unknown) => {
+        throw new Refusal(503, cause instanceof AggregateError ? cause.errors.map(String).join('; ') : String(cause));
+      });
+      send(response, status, body);
+      return;
+    }
+    const node = await locator.nodeOf(namespace, pod, asker);
+    const { status, body } = await get(node, ask).catch((cause: unknown) => {
+      locator.forget(namespace, pod);
+      throw cause;
+    });
+    if (status === 404) locator.forget(namespace, pod);
+    send(response, status, body);
+  }
+
+  async function handleUpgrade(request: IncomingMessage, client: Socket, head: Buffer): Promise<void> {
+    let asker: Asker | undefined;
+    let handled: Handled;
+    try {
+      asker = askerOf(request);
+      handled = await exec({ request, client, head }, asker, locator);
+    } catch (cause) {
+      report(cause);
+      handled = refuseWith(client, cause);
+    }
+    const { caller, from, auditId } = asker ?? {};
+    const path = request.url?.split('?', 1)[0]; // not the query: that has the command
+    console.log(JSON.stringify({ event: 'exec', path, user: caller?.user, from, auditId, ...handled }));
+  }
+
+  return {
+    server,
+    stop: () => {
+      server.close();
+      for (const socket of sockets) socket.destroy();
+    },
+  };
+}
+
+/** kubectl prints warnings: `Warning: TEXT`. */
+function send(response: ServerResponse, status: number, body: string | Buffer, warnings: readonly string[] = []): void {
+  const texts = warnings.map(text => text.replaceAll(/[^\x20-\x7e]+/g, ' ').replaceAll(/["\\]/g, '\\$&'));
+  response.statusCode = status;
+  response.setHeader('content-type', 'application/json');
+  if (texts.length > 0)
+    response.setHeader(
+      'warning',
+      texts.map(text => `299 - "${text}"`),
+    );
+  response.end(body);
+}
+
+/** Tells of mistakes of ours; a refusal is none. */
+function report(cause: unknown): void {
+  if (!(cause instanceof Refusal)) console.error(cause);
+}
