@@ -11,6 +11,8 @@ export interface Shown {
   readonly headers?: Readonly<Record<string, string | string[]>>;
   /** As browsers send it, in requests for a WebSocket. */
   readonly subprotocolToken?: string;
+  /** The server's address; loopback unless given. */
+  readonly host?: string;
 }
 
 /** The kinds of request that the same path can be asked with. */
@@ -116,7 +118,7 @@ export class Credentials {
     const { method, headers } = SHAPES[shape];
     const { promise, resolve, reject } = Promise.withResolvers<Answer>();
     const sent = requestHttps({
-      host: '127.0.0.1',
+      host: shown.host ?? '127.0.0.1',
       port,
       path,
       method,

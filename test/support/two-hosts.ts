@@ -25,17 +25,9 @@ export class TwoHosts {
 
   /** Makes them, or answers why that is not allowed here. */
   static async make(): Promise<TwoHosts | string> {
-    if (process.platform !== 'linux') return 'only Linux has network namespaces';
-    if (process.getuid?.() !== 0) return 'only root may make network namespaces';
-    if ((await findExecutable('ip')) === undefined) {
-      if (!(await canInstallPackages())) return 'there is no ip on PATH to make network namespaces with';
-      await installPackages(['iproute2']);
-    }
-    const name = `execlet-test-${process.pid}`;
-    const { exitCode, stderr } = await runCommand('ip', ['netns', 'add', `${name}-server`]);
-    if (exitCode !== 0 && NO_RIGHT.test(stderr)) return `no right to make network namespaces: ${stderr.trim()}`;
-    if (exitCode !== 0) throw new Error(`ip netns add: ${stderr}`);
-    const hosts = new TwoHosts(name);
+    const why = await whyNoNamespaces();
+    if (why !== undefined) return why;
+    const hosts = new TwoHosts(`execlet-test-${process.pid}`);
     await hosts.#build();
     return hosts;
   }
@@ -64,7 +56,7 @@ export class TwoHosts {
   }
 
   async #build(): Promise<void> {
-    await mustRun('ip', ['netns', 'add', this.#client]);
+    for (const namespace of [this.#server, this.#client]) await mustRun('ip', ['netns', 'add', namespace]);
     const [server, client] = [this.#server, this.#client];
     const cable = (netns: string): string[] => ['name', 'cable', 'netns', netns];
     await mustRun('ip', ['link', 'add', ...cable(server), 'type', 'veth', 'peer', ...cable(client)]);
@@ -78,4 +70,20 @@ export class TwoHosts {
       await mustRun('ip', ['-n', namespace, 'link', 'set', 'cable', 'up']);
     }
   }
+}
+
+/** Why no network namespaces can be made here; undefined where they can. */
+export async function whyNoNamespaces(): Promise<string | undefined> {
+  if (process.platform !== 'linux') return 'only Linux has network namespaces';
+  if (process.getuid?.() !== 0) return 'only root may make network namespaces';
+  if ((await findExecutable('ip')) === undefined) {
+    if (!(await canInstallPackages())) return 'there is no ip on PATH to make network namespaces with';
+    await installPackages(['iproute2']);
+  }
+  const tried = `execlet-test-${process.pid}-tried`;
+  const { exitCode, stderr } = await runCommand('ip', ['netns', 'add', tried]);
+  if (exitCode !== 0 && NO_RIGHT.test(stderr)) return `no right to make network namespaces: ${stderr.trim()}`;
+  if (exitCode !== 0) throw new Error(`ip netns add: ${stderr}`);
+  await mustRun('ip', ['netns', 'delete', tried]);
+  return undefined;
 }
