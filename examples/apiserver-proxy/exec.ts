@@ -1,6 +1,7 @@
 import { STATUS_CODES, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Asker, Locator } from './locator.ts';
+import type { LostNodes } from './lost-nodes.ts';
 import { asAnswer, ask, type Answer, type Upgraded } from './nodes.ts';
 import { relay } from './relay.ts';
 import { SpdyEnd } from './spdy-end.ts';
@@ -40,7 +41,7 @@ export interface Handled {
 export async function exec(
   { request, client, head }: { request: IncomingMessage; client: Socket; head: Buffer },
   asker: Asker,
-  locator: Locator,
+  { locator, lostNodes }: { locator: Locator; lostNodes: LostNodes },
 ): Promise<Handled> {
   const { namespace, pod, query } = targetOf(request);
   const node = await locator.nodeOf(namespace, pod, asker);
@@ -69,6 +70,7 @@ export async function exec(
   if (answer.head.length > 0) answer.socket.unshift(answer.head);
   const isSpdy = upgrade?.toLowerCase() === 'spdy/3.1';
   const lost = `the connection to node ${node.name} was lost: how the command ended is unknown`;
+  lostNodes.watch(node, answer.socket);
   await relay({
     client,
     node: answer.socket,

@@ -5,6 +5,7 @@ import { Socket } from 'node:net';
 import type { Config } from './config.ts';
 import { exec, refuseWith, type Handled } from './exec.ts';
 import { Locator, type Asker } from './locator.ts';
+import { LostNodes } from './lost-nodes.ts';
 import { get } from './nodes.ts';
 import { listPods } from './pods.ts';
 import { Refusal, statusOf } from './status.ts';
@@ -29,6 +30,7 @@ export interface Proxy {
 /** The proxy that kubectl talks to, not listening yet. */
 export function createProxy({ tls, callers, nodes }: Config): Proxy {
   const locator = new Locator(nodes);
+  const lostNodes = new LostNodes();
   const sockets = new Set<Socket>();
   const server = createServer({
     ...tls,
@@ -100,7 +102,7 @@ export function createProxy({ tls, callers, nodes }: Config): Proxy {
     let handled: Handled;
     try {
       asker = askerOf(request);
-      handled = await exec({ request, client, head }, asker, locator);
+      handled = await exec({ request, client, head }, asker, { locator, lostNodes });
     } catch (cause) {
       report(cause);
       handled = refuseWith(client, cause);

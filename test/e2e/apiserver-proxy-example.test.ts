@@ -245,6 +245,20 @@ describe('one of the nodes stops in the middle', () => {
     await goes.startDaemon();
     await expectBack();
   });
+
+  test('its cable is cut: the same, although nobody tells the proxy', { skip: two.noNetworks ?? false }, async () => {
+    const { staying, going } = await sessionsOnBoth();
+    await goes.network?.cut();
+    await expectUnharmed(staying);
+    await expectNamed();
+    for (const { ended } of going) {
+      const { exitCode, stderr } = await ended;
+      assert.notEqual(exitCode, 0, 'a session whose end is unknown may not count as a success');
+      assert.match(stderr, /error/);
+    }
+    await goes.network?.join();
+    await expectBack();
+  });
 });
 
 interface HeldSession {
