@@ -42,12 +42,13 @@ class WebSocketExec implements WireExec {
     server: ExecServer,
     asked: AskedExec,
   ): Promise<WebSocketExec> {
-    const { port, host = '127.0.0.1', ca } = server;
+    const { port, host = '127.0.0.1', ca, certificate } = server;
     const client = await WebSocketClient.open({
       url: `${ca === undefined ? 'ws' : 'wss'}://${host}:${port}${execTarget(server, asked)}`,
       protocols: protocol === '' ? [] : [protocol],
       readBytesPerSecond: asked.readBytesPerSecond,
       ...(ca !== undefined && { ca }),
+      certificate,
     });
     if (client.protocol !== protocol) throw new Error(`asked for "${protocol}", got "${client.protocol}"`);
     return new WebSocketExec(client, asked, inputEnds);
