@@ -2,24 +2,17 @@ import { STATUS_CODES, type IncomingHttpHeaders, type IncomingMessage } from 'no
 import type { Socket } from 'node:net';
 import type { Asker, Locator } from './locator.ts';
 import type { LostNodes } from './lost-nodes.ts';
-import { asAnswer, ask, type Answer, type Upgraded } from './nodes.ts';
+import { ask, notPassedOn, type Answer, type Upgraded } from './nodes.ts';
 import { relay } from './relay.ts';
 import { SpdyEnd } from './spdy-end.ts';
 import { Refusal, statusOf } from './status.ts';
 
 const NAME = '[A-Za-z0-9][A-Za-z0-9._-]*';
-const EXEC = new RegExp(`^/api/v1/namespaces/(${NAME})/pods/(${NAME})/exec$`);
+const EXEC = new RegExp(`^/api/v1/namespaces/(${NAME})/pods/(${NAME})/exec(?:\\?(.*))?$`);
 /** Of the query. What is not here stays here: `env` names the audit record of an exec, which is not the caller's to say. */
 const PARAMETERS = new Set(['command', 'container', 'stdin', 'stdout', 'stderr', 'tty']);
 /** What a client's handshake is made of. Nothing else of its headers is passed on. */
-const TO_NODE = [
-  'connection',
-  'upgrade',
-  'user-agent',
-  'x-stream-protocol-version',
-  'sec-websocket-key',
-  'sec-websocket-version',
-];
+const TO_NODE = ['upgrade', 'user-agent', 'x-stream-protocol-version', 'sec-websocket-key', 'sec-websocket-version'];
 const TO_CLIENT = ['x-stream-protocol-version', 'sec-websocket-accept', 'sec-websocket-protocol'];
 const TO_CLIENT_OF_REFUSAL = [
   'content-type',
@@ -52,9 +45,9 @@ export async function exec(
       method: request.method === 'POST' ? 'POST' : 'GET',
       // The API server's form: the node finds a pod's only container, and its refusals are a Status. A kubelet knows /exec/… only.
       path: `/api/v1/namespaces/${namespace}/pods/${pod}/exec${query}`,
-      headers: { ...picked(request.headers, TO_NODE), ...subprotocols(request.headers) },
+      headers: { connection: 'Upgrade', ...picked(request.headers, TO_NODE), ...subprotocols(request.headers) },
     });
-    if ('status' in answer) asAnswer(answer);
+    if ('status' in answer && answer.status < 400) throw notPassedOn(node, answer.status);
   } catch (cause) {
     locator.forget(namespace, pod);
     throw cause;
@@ -64,11 +57,11 @@ export async function exec(
     refuse(client, answer.status, picked(answer.headers, TO_CLIENT_OF_REFUSAL), answer.body);
     return { status: answer.status, node: node.name };
   }
-  const { upgrade } = request.headers;
+  const { upgrade = '' } = answer.headers;
   writeHead(client, 101, { Connection: 'Upgrade', Upgrade: upgrade, ...picked(answer.headers, TO_CLIENT) });
   if (head.length > 0) answer.socket.write(head);
   if (answer.head.length > 0) answer.socket.unshift(answer.head);
-  const isSpdy = upgrade?.toLowerCase() === 'spdy/3.1';
+  const isSpdy = upgrade.toLowerCase() === 'spdy/3.1';
   const lost = `the connection to node ${node.name} was lost: how the command ended is unknown`;
   lostNodes.watch(node, answer.socket);
   await relay({
@@ -87,8 +80,7 @@ export function refuseWith(client: Socket, cause: unknown): Handled {
 }
 
 function targetOf({ url = '', method, headers }: IncomingMessage): { namespace: string; pod: string; query: string } {
-  const [path = '', query = ''] = url.split('?', 2);
-  const [, namespace, pod] = EXEC.exec(path) ?? [];
+  const [, namespace, pod, query = ''] = EXEC.exec(url) ?? [];
   if (namespace === undefined || pod === undefined) throw new Refusal(404, 'only exec is served with an upgrade');
   if (method !== 'GET' && method !== 'POST') throw new Refusal(405, 'an exec is a GET or a POST');
   if (headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) !== 0) {

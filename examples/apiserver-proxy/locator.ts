@@ -65,13 +65,13 @@ export class Locator {
       throw new Refusal(409, `pods "${pod}" is on several nodes: ${owners.map(({ name }) => name).join(', ')}`);
     }
     if (owner !== undefined) return owner;
+    const forbidden = others.find(({ status }) => status === 403);
+    if (forbidden !== undefined) throw new Refusal(403, messageOf(forbidden.body));
     const [failure] = failures;
     if (failure !== undefined) {
       const why = failure instanceof Error ? failure.message : 'one fails';
       throw new Refusal(503, `pods "${pod}" is not on the nodes that answer, and ${why}`, { cause: failure });
     }
-    const forbidden = others.find(({ status }) => status === 403);
-    if (forbidden !== undefined) throw new Refusal(403, messageOf(forbidden.body));
     throw new Refusal(404, others[0] === undefined ? `pods "${pod}" not found` : messageOf(others[0].body));
   }
 }

@@ -7,8 +7,10 @@ import { Refusal } from './status.ts';
 
 /** A node is in the same network, so whoever is there accepts a connection at once. */
 const CONNECT_MS = 3_000;
+/** One that hangs holds up who looks for a pod. */
+const GET_MS = 10_000;
 /** Longer than a node may wait for the API server's word on who asks and what they may (execlet: 10 s each). */
-const ANSWER_MS = 30_000;
+const UPGRADE_MS = 30_000;
 const MAX_BODY_BYTES = 64 * 1024 * 1024;
 
 export interface Node {
@@ -51,18 +53,18 @@ export interface Upgraded {
 /**
  * Sends a request that asks for no upgrade.
  *
- * @throws {Refusal} as `ask` does; and for an answer that no client must see, such as a redirect
+ * @throws {Refusal} as `ask` does, and `notPassedOn`
  */
 export async function get(node: Node, request: Omit<Ask, 'method'>): Promise<Answer> {
-  return asAnswer(await ask(node, { ...request, method: 'GET' }));
-}
-
-/** What of a node's answers may reach a client, who might follow a redirect and show its credential there: failures, and 200. */
-export function asAnswer(answer: Answer | Upgraded): Answer {
+  const answer = await ask(node, { ...request, method: 'GET' });
   if ('status' in answer && (answer.status === 200 || answer.status >= 400)) return answer;
   if ('socket' in answer) answer.socket.destroy();
-  const status = 'status' in answer ? answer.status : 101;
-  throw new Refusal(503, `node ${answer.node.name} gave an answer that is not passed on: ${status}`);
+  throw notPassedOn(node, 'status' in answer ? answer.status : 101);
+}
+
+/** For an answer that makes no sense, above all a redirect: a client might follow it, and show its credential where that leads. */
+export function notPassedOn({ name }: Node, status: number): Refusal {
+  return new Refusal(503, `node ${name} gave an answer that is not passed on: ${status}`);
 }
 
 /** The message of an answer's Status, or its text where it is none. */
@@ -116,7 +118,7 @@ export async function ask(
   request.once('socket', socket =>
     socket.once('secureConnect', () => {
       clearTimeout(deadline);
-      deadline = within(ANSWER_MS, 'no answer');
+      deadline = within(headers.upgrade === undefined ? GET_MS : UPGRADE_MS, 'no answer');
     }),
   );
   try {
@@ -129,7 +131,7 @@ export async function ask(
         const { statusCode: status = 0 } = response;
         bodyOf(response).then(body => resolve({ node, status, headers: response.headers, body }), reject);
       });
-      request.once('error', reject);
+      request.on('error', reject);
       request.once('close', () => reject(new Error('the connection was closed')));
     });
     request.end();

@@ -1,4 +1,4 @@
-import { get, messageOf, type Ask, type Node } from './nodes.ts';
+import { get, messageOf, type Answer, type Ask, type Node } from './nodes.ts';
 import { Refusal, statusOf } from './status.ts';
 
 /** The list of all nodes together, and what is to be said of those whose pods are missing. */
@@ -16,27 +16,32 @@ interface List {
 
 /** Asks every node, and makes one list of theirs. Where none has one, the first node's refusal is the answer. */
 export async function listPods(nodes: readonly Node[], request: Omit<Ask, 'method'>): Promise<PodList> {
-  const answers = await Promise.all(
-    nodes.map(node => get(node, request).catch((cause: unknown) => ({ node, ...failed(cause) }))),
-  );
-  const [lists, others] = [answers.filter(isList), answers.filter(answer => !isList(answer))];
-  const [list] = lists;
-  const [other] = others;
-  const warnings = others.map(({ node, body }) => `the pods of node ${node.name} are missing: ${messageOf(body)}`);
-  if (list === undefined) return { status: other?.status ?? 503, body: other?.body ?? '', warnings: [] };
-  const parsed = lists.map(({ body }) => JSON.parse(body.toString()) as List);
-  const all = (of: (list: List) => readonly unknown[] | null | undefined): unknown[] =>
-    parsed.flatMap(one => of(one) ?? []);
-  const isTable = parsed[0]?.rows !== undefined;
-  const pods = isTable ? { rows: all(({ rows }) => rows) } : { items: all(({ items }) => items) };
-  return { status: 200, body: JSON.stringify({ ...parsed[0], ...pods }), warnings };
+  const results = await Promise.all(nodes.map(node => listOf(node, request)));
+  const lists = results.flatMap(({ list }) => list ?? []);
+  const refusals = results.flatMap(({ refusal }) => refusal ?? []);
+  const [first] = lists;
+  if (first === undefined) return { ...(refusals[0] ?? { status: 503, body: '' }), warnings: [] };
+  const warnings = refusals.map(({ node, body }) => `the pods of node ${node.name} are missing: ${messageOf(body)}`);
+  const pods =
+    first.rows === undefined
+      ? { items: lists.flatMap(({ items }) => items ?? []) }
+      : { rows: lists.flatMap(({ rows }) => rows ?? []) };
+  return { status: 200, body: JSON.stringify({ ...first, ...pods }), warnings };
 }
 
-function isList({ status }: { readonly status: number }): boolean {
-  return status === 200;
+interface Result {
+  readonly list?: List;
+  readonly refusal?: Pick<Answer, 'node' | 'status'> & { readonly body: string | Buffer };
 }
 
-function failed(cause: unknown): { readonly status: number; readonly body: string } {
-  const { code: status, body } = statusOf(cause instanceof Refusal ? cause : new Refusal(503, String(cause)));
-  return { status, body };
+/** Never rejects: one node that fails takes no other's pods along. */
+async function listOf(node: Node, request: Omit<Ask, 'method'>): Promise<Result> {
+  try {
+    const answer = await get(node, request);
+    return answer.status === 200 ? { list: JSON.parse(answer.body.toString()) as List } : { refusal: answer };
+  } catch (cause) {
+    const refusal = cause instanceof Refusal ? cause : new Refusal(503, `node ${node.name} gave no list of pods`);
+    const { code: status, body } = statusOf(refusal);
+    return { refusal: { node, status, body } };
+  }
 }

@@ -29,23 +29,24 @@ export async function relay({ client, node, fromNode = new PassThrough() }: Rela
   }
   client.pipe(node);
   node.pipe(fromNode).pipe(client);
-  node.once('close', () => fromNode.end()); // also after an error, which ends no pipe
+  onceClosed(node, () => fromNode.end()); // also after an error, which ends no pipe
   fromNode.once('error', () => client.destroy());
   fromNode.once('end', () => {
     client.unpipe(node);
     client.resume();
     client.setTimeout(LINGER_MS, () => client.destroy());
   });
-  client.once('close', () => {
+  onceClosed(client, () => {
     node.unpipe(fromNode);
     node.resume();
     node.end();
     node.setTimeout(LEAVE_MS, () => node.destroy());
   });
-  await Promise.all([closed(client), closed(node)]);
+  await Promise.all([client, node].map(socket => new Promise<void>(resolve => onceClosed(socket, resolve))));
 }
 
-async function closed(socket: Socket): Promise<void> {
-  if (socket.closed) return;
-  await new Promise<void>(resolve => socket.once('close', () => resolve()));
+/** Also for a socket that has been closed already, such as a client's that did not wait for the node's answer. */
+function onceClosed(socket: Socket, then: () => void): void {
+  if (socket.closed) then();
+  else socket.once('close', () => then());
 }

@@ -1,5 +1,5 @@
-import { randomUUID } from 'node:crypto';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import { constants, randomUUID } from 'node:crypto';
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import { Socket } from 'node:net';
 import type { Config } from './config.ts';
@@ -35,6 +35,7 @@ export function createProxy({ tls, callers, nodes }: Config): Proxy {
   const server = createServer({
     ...tls,
     ALPNProtocols: ['http/1.1'], // an upgrade is a thing of HTTP/1.1
+    secureOptions: constants.SSL_OP_NO_TICKET, // a resumed session carries the verdict on a certificate that may have expired
     requestCert: true,
     rejectUnauthorized: false, // who shows no certificate may show a token
     handshakeTimeout: HANDSHAKE_MS,
@@ -56,7 +57,7 @@ export function createProxy({ tls, callers, nodes }: Config): Proxy {
     answer(request, response).catch((cause: unknown) => {
       report(cause);
       const { code, body } = statusOf(cause);
-      send(response, code, body);
+      send(response, { status: code, body });
     });
   });
   server.on('upgrade', (request, client, head) => {
@@ -77,24 +78,24 @@ export function createProxy({ tls, callers, nodes }: Config): Proxy {
     if (method !== 'GET') throw new Refusal(405, 'the server does not allow this method on the requested resource');
     const ask = { ...asker, path: url, headers: { accept: request.headers.accept ?? 'application/json' } };
     if (PODS.test(path)) {
-      const { status, body, warnings } = await listPods(nodes, ask);
-      send(response, status, body, warnings);
+      send(response, await listPods(nodes, ask));
       return;
     }
     if (namespace === undefined || pod === undefined) {
-      const { status, body } = await Promise.any(nodes.map(node => get(node, ask))).catch((cause: unknown) => {
-        throw new Refusal(503, cause instanceof AggregateError ? cause.errors.map(String).join('; ') : String(cause));
+      const first = Promise.any(nodes.map(node => get(node, ask)));
+      const answer = await first.catch((cause: unknown) => {
+        throw new Refusal(503, `no node answers: ${cause instanceof AggregateError ? cause.errors.join('; ') : ''}`);
       });
-      send(response, status, body);
+      send(response, answer);
       return;
     }
     const node = await locator.nodeOf(namespace, pod, asker);
-    const { status, body } = await get(node, ask).catch((cause: unknown) => {
+    const answer = await get(node, ask).catch((cause: unknown) => {
       locator.forget(namespace, pod);
       throw cause;
     });
-    if (status === 404) locator.forget(namespace, pod);
-    send(response, status, body);
+    if (answer.status === 404) locator.forget(namespace, pod);
+    send(response, answer);
   }
 
   async function handleUpgrade(request: IncomingMessage, client: Socket, head: Buffer): Promise<void> {
@@ -121,11 +122,19 @@ export function createProxy({ tls, callers, nodes }: Config): Proxy {
   };
 }
 
-/** kubectl prints warnings: `Warning: TEXT`. */
-function send(response: ServerResponse, status: number, body: string | Buffer, warnings: readonly string[] = []): void {
-  const texts = warnings.map(text => text.replaceAll(/[^\x20-\x7e]+/g, ' ').replaceAll(/["\\]/g, '\\$&'));
+interface Sent {
+  readonly status: number;
+  readonly body: string | Buffer;
+  readonly headers?: IncomingHttpHeaders;
+  /** kubectl prints them: `Warning: TEXT`. */
+  readonly warnings?: readonly string[];
+}
+
+function send(response: ServerResponse, { status, body, headers = {}, warnings = [] }: Sent): void {
   response.statusCode = status;
-  response.setHeader('content-type', 'application/json');
+  response.setHeader('content-type', headers['content-type'] ?? 'application/json');
+  if (headers['retry-after'] !== undefined) response.setHeader('retry-after', headers['retry-after']);
+  const texts = warnings.map(text => text.replaceAll(/[^\x20-\x7e]+/g, ' ').replaceAll(/["\\]/g, '\\$&'));
   if (texts.length > 0)
     response.setHeader(
       'warning',
