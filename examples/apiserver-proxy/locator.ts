@@ -9,7 +9,7 @@ const MAX_REMEMBERED = 10_000;
 const OTHERS_MS = 250;
 
 /** On whose behalf a node is asked. */
-export type Asker = Pick<Ask, 'caller' | 'from' | 'auditId'>;
+export type Asker = Pick<Ask, 'caller' | 'from' | 'auditId' | 'gone'>;
 
 /** Finds the node of a pod by asking all of them, as the caller: whether one may see a pod is the node's to decide. */
 export class Locator {

@@ -31,6 +31,8 @@ export interface Ask {
   readonly from: string;
   /** One for each request of a caller, to find it in the logs of all nodes. */
   readonly auditId: string;
+  /** Aborts when the caller has gone. */
+  readonly gone: AbortSignal;
 }
 
 /** An answer with its body. */
@@ -89,13 +91,14 @@ export function messageOf(body: Buffer | string): string {
  */
 export async function ask(
   node: Node,
-  { method, path, headers, caller, from, auditId }: Ask,
+  { method, path, headers, caller, from, auditId, gone }: Ask,
 ): Promise<Answer | Upgraded> {
   const request = httpsRequest({
     host: node.url.hostname.replace(/^\[|\]$/g, ''),
     port: node.url.port || 443,
     ...node.tls,
     agent: false,
+    signal: gone,
     method,
     path,
     headers: {
@@ -127,12 +130,14 @@ export async function ask(
         socket.on('error', () => undefined); // it is closed then, which is what the relay looks at
         resolve({ node, headers: response.headers, socket, head });
       });
+      const closed = (): void => reject(new Error('the connection was closed'));
+      request.once('close', closed);
       request.once('response', response => {
+        request.off('close', closed); // which may come before the last of the body has been taken
         const { statusCode: status = 0 } = response;
         bodyOf(response).then(body => resolve({ node, status, headers: response.headers, body }), reject);
       });
       request.on('error', reject);
-      request.once('close', () => reject(new Error('the connection was closed')));
     });
     request.end();
     return await answer;

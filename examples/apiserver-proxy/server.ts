@@ -43,11 +43,13 @@ export function createProxy({ tls, callers, nodes }: Config): Proxy {
     maxHeaderSize: MAX_HEADER_BYTES,
   });
   server.maxConnections = MAX_CONNECTIONS;
-  const askerOf = (request: IncomingMessage): Asker => ({
-    caller: callers.identify(request),
-    from: request.socket.remoteAddress ?? '',
-    auditId: randomUUID(),
-  });
+  /** `answer` is what the caller waits for: an answer, or its connection. */
+  const askerOf = (request: IncomingMessage, answer: ServerResponse | Socket): Asker => {
+    const caller = callers.identify(request);
+    const gone = new AbortController();
+    answer.once('close', () => gone.abort());
+    return { caller, from: request.socket.remoteAddress ?? '', auditId: randomUUID(), gone: gone.signal };
+  };
 
   server.on('connection', (socket: Socket) => {
     sockets.add(socket);
@@ -67,7 +69,7 @@ export function createProxy({ tls, callers, nodes }: Config): Proxy {
   });
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const asker = askerOf(request);
+    const asker = askerOf(request, response);
     const { url = '', method } = request;
     const path = url.split('?', 1)[0] ?? '';
     if (EXEC.test(path)) throw new Refusal(400, 'Upgrade request required');
@@ -102,7 +104,7 @@ export function createProxy({ tls, callers, nodes }: Config): Proxy {
     let asker: Asker | undefined;
     let handled: Handled;
     try {
-      asker = askerOf(request);
+      asker = askerOf(request, client);
       handled = await exec({ request, client, head }, asker, { locator, lostNodes });
     } catch (cause) {
       report(cause);
