@@ -135,6 +135,8 @@ export async function ask(
       request.once('response', response => {
         request.off('close', closed); // which may come before the last of the body has been taken
         const { statusCode: status = 0 } = response;
+        // Whom the node does not know is the proxy. To the caller a 401 would say that their own credential is wrong.
+        if (status === 401) reject(new Error('it does not accept the credential of this proxy'));
         bodyOf(response).then(body => resolve({ node, status, headers: response.headers, body }), reject);
       });
       request.on('error', reject);

@@ -120,6 +120,13 @@ for (const shape of UPGRADES) {
       });
     }
 
+    test('with 401: the proxy is at fault, and not the caller', async () => {
+      nodes[0].exec = response => response.writeHead(401).end('Unauthorized');
+      const answer = await ask(execPath(), shape);
+      assert.equal(answer.status, 503);
+      assert.match(messageOf(answer.body), /node-1 .*does not accept the credential of this proxy$/);
+    });
+
     test('by closing the connection: the error names the node', async () => {
       nodes[0].exec = response => response.destroy();
       const answer = await ask(execPath(), shape);

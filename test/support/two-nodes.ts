@@ -60,7 +60,7 @@ export class TestNode {
   }
 
   async stop(): Promise<void> {
-    await this.#daemon?.stop();
+    await this.#daemon?.stop(null); // a test that failed may have left it killed
     await this.#engine?.stop();
     await this.network?.remove();
   }
