@@ -101,5 +101,15 @@ export default tseslint.config(
     rules: { '@typescript-eslint/no-unsafe-class-instance-assignment': 'off' },
   },
   { files: ['**/*.mjs', '*.js'], languageOptions: { globals: { process: 'readonly', console: 'readonly' } } },
+  {
+    // Examples are for others to copy, so they stand on their own feet.
+    files: ['examples/**/*.ts'],
+    rules: {
+      'no-restricted-imports': [
+        'error',
+        { patterns: [{ regex: '^\\.\\./', message: 'An example may import its own files and packages only.' }] },
+      ],
+    },
+  },
   ...importRules,
 );

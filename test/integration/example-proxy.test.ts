@@ -273,3 +273,26 @@ for (const how of ['resets', 'hangs up'] as const) {
     await closed;
   });
 }
+
+test('a node that ends at once loses nothing of what it sent, to a client that reads late and goes on sending', async () => {
+  const sent = Buffer.alloc(8_000_000, 'x');
+  nodes[0].onUpgrade(socket => {
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
+    socket.end(sent);
+    socket.resume();
+  });
+  const { socket } = await dial({ port: proxy.port, ca: credentials.servers.certificate, certificate });
+  socket.on('error', () => undefined);
+  socket.write(`GET ${execPath()} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n`);
+  let received = 0;
+  const ended = once(socket, 'end');
+  socket.on('data', (chunk: Buffer) => {
+    received += chunk.length;
+    socket.write('ping');
+    socket.pause(); // 64 KiB at most in each turn of the event loop
+    setImmediate(() => socket.resume());
+  });
+  await ended;
+  assert.ok(received > sent.length, `${received} bytes, with the head, of ${sent.length}`);
+  socket.destroy();
+});

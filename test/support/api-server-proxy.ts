@@ -24,6 +24,8 @@ export interface ApiServerProxy {
  * A stand-in for kube-apiserver's raw upgrade proxy (upgradeaware handler, as it serves SPDY and WebSocket v4 up to 1.35 and
  * WebSocket v5 from 1.36): method unchanged, the client's headers without its credentials, `X-Forwarded-For` added, bytes
  * copied both ways, and the whole session ended when either side ends. Everything else goes to the daemon as it is.
+ *
+ * The last of these is what it is for: `examples/apiserver-proxy` does better, and a daemon has to cope with both.
  */
 export async function startApiServerProxy({ daemonPort }: { daemonPort: number }): Promise<ApiServerProxy> {
   const forwarded: string[] = [];

@@ -34,7 +34,7 @@ export const ITEMS: Readonly<Record<number, string>> = {
 
 /** Where an item is shown that this folder does not show alone, or not at all; relative to the repository's root. */
 export const ELSEWHERE: Readonly<Record<number, string>> = {
-  6: 'test/e2e/api-server-proxy.test.ts (an API server’s proxy; no CONNECT proxy)',
+  6: 'test/e2e/apiserver-proxy-example.test.ts, test/e2e/api-server-proxy.test.ts (proxies of an API server; no CONNECT proxy)',
   8: 'test/e2e/kubectl-cp.test.ts',
   14: 'test/integration/session-limits.test.ts',
   15: 'test/integration/access/matrix.test.ts',
