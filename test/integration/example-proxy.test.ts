@@ -271,6 +271,7 @@ for (const how of ['resets', 'hangs up'] as const) {
     else await new Promise<void>(done => socket.end(done));
     atNode.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
     await closed;
+    await proxy.execOf(pod);
   });
 }
 
@@ -294,5 +295,6 @@ test('a node that ends at once loses nothing of what it sent, to a client that r
   });
   await ended;
   assert.ok(received > sent.length, `${received} bytes, with the head, of ${sent.length}`);
-  socket.destroy();
+  socket.end();
+  assert.equal((await proxy.execOf(pod)).status, 101);
 });

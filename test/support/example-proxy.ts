@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
 import { stringify } from 'yaml';
 import { z } from 'zod';
 import type { Credentials } from './access.ts';
@@ -9,6 +10,7 @@ import { CHECKOUT } from './checkout.ts';
 import { leaveToJanitor } from './cleanup.ts';
 
 const START_TIMEOUT_MS = 20_000;
+const END_TIMEOUT_MS = 10_000;
 
 /** One exec, as the proxy has logged it at its end. */
 export type ProxiedExec = z.infer<typeof execLine>;
@@ -72,6 +74,17 @@ export class ExampleProxy {
     const port = await Promise.race([ready.promise, failed]).finally(() => clearTimeout(timer));
     failed.catch(() => undefined);
     return new ExampleProxy({ port, execs, child, exited });
+  }
+
+  /** Waits for the end of an exec of that pod, which takes that both its connections are closed. */
+  async execOf(pod: string): Promise<ProxiedExec> {
+    const deadline = Date.now() + END_TIMEOUT_MS;
+    for (;;) {
+      const exec = this.execs.find(({ path }) => path.includes(`/pods/${pod}/`));
+      if (exec !== undefined) return exec;
+      if (Date.now() > deadline) throw new Error(`no exec in the pod ${pod} has ended`);
+      await delay(20);
+    }
   }
 
   /** Stops it as a service manager would. */
