@@ -6,7 +6,7 @@ import { type AddressInfo, Socket } from 'node:net';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { Credentials } from '../support/access.ts';
 import { dial } from '../support/dial.ts';
-import { ExampleProxy } from '../support/example-proxy.ts';
+import { ExampleProxy, type ProxiedExec } from '../support/example-proxy.ts';
 
 const PODS = '/api/v1/namespaces/default/pods';
 const UPGRADES = ['SPDY upgrade', 'WebSocket upgrade'] as const;
@@ -87,6 +87,7 @@ beforeEach(() => {
 const execPath = (query = 'command=id&stdout=true'): string => `${PODS}/${pod}/exec?${query}`;
 const ask = (path: string, shape: Parameters<Credentials['ask']>[2], headers = {}): ReturnType<Credentials['ask']> =>
   credentials.ask(proxy.port, path, shape, { certificate, headers });
+const inPod = ({ path }: ProxiedExec): boolean => path.includes(`/pods/${pod}/`);
 const messageOf = (body: string): string => (JSON.parse(body) as { message: string }).message;
 
 for (const shape of UPGRADES) {
@@ -271,7 +272,7 @@ for (const how of ['resets', 'hangs up'] as const) {
     else await new Promise<void>(done => socket.end(done));
     atNode.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
     await closed;
-    await proxy.execOf(pod);
+    await proxy.untilEnded(inPod);
   });
 }
 
@@ -296,5 +297,5 @@ test('a node that ends at once loses nothing of what it sent, to a client that r
   await ended;
   assert.ok(received > sent.length, `${received} bytes, with the head, of ${sent.length}`);
   socket.end();
-  assert.equal((await proxy.execOf(pod)).status, 101);
+  assert.equal((await proxy.untilEnded(inPod)).status, 101);
 });

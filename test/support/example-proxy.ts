@@ -76,13 +76,13 @@ export class ExampleProxy {
     return new ExampleProxy({ port, execs, child, exited });
   }
 
-  /** Waits for the end of an exec of that pod, which takes that both its connections are closed. */
-  async execOf(pod: string): Promise<ProxiedExec> {
+  /** Waits for the end of such an exec, which takes that both its connections are closed. */
+  async untilEnded(which: (exec: ProxiedExec) => boolean): Promise<ProxiedExec> {
     const deadline = Date.now() + END_TIMEOUT_MS;
     for (;;) {
-      const exec = this.execs.find(({ path }) => path.includes(`/pods/${pod}/`));
+      const exec = this.execs.find(which);
       if (exec !== undefined) return exec;
-      if (Date.now() > deadline) throw new Error(`no exec in the pod ${pod} has ended`);
+      if (Date.now() > deadline) throw new Error('no such exec has ended');
       await delay(20);
     }
   }
