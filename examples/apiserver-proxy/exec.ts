@@ -1,13 +1,12 @@
 import { STATUS_CODES, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
-import type { Asker, Locator } from './locator.ts';
+import { NAME, type Asker, type Locator } from './locator.ts';
 import type { LostNodes } from './lost-nodes.ts';
 import { ask, notPassedOn, type Answer, type Upgraded } from './nodes.ts';
 import { relay } from './relay.ts';
 import { SpdyEnd } from './spdy-end.ts';
 import { Refusal, statusOf } from './status.ts';
 
-const NAME = '[A-Za-z0-9][A-Za-z0-9._-]*';
 const EXEC = new RegExp(`^/api/v1/namespaces/(${NAME})/pods/(${NAME})/exec(?:\\?(.*))?$`);
 /** Of the query. What is not here stays here: `env` names the audit record of an exec, which is not the caller's to say. */
 const PARAMETERS = new Set(['command', 'container', 'stdin', 'stdout', 'stderr', 'tty']);

@@ -8,6 +8,9 @@ const MAX_REMEMBERED = 10_000;
 /** Once a node has the pod: how long others may take to say that they have one of that name too. */
 const OTHERS_MS = 250;
 
+/** What a namespace or a pod may be called in a path, as part of a regular expression; nothing that would have to be decoded. */
+export const NAME = '[A-Za-z0-9][A-Za-z0-9._-]*';
+
 /** On whose behalf a node is asked. */
 export type Asker = Pick<Ask, 'caller' | 'from' | 'auditId' | 'gone'>;
 

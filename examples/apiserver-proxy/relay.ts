@@ -34,15 +34,20 @@ export async function relay({ client, node, fromNode = new PassThrough() }: Rela
   fromNode.once('end', () => {
     client.unpipe(node);
     client.resume();
-    client.setTimeout(LINGER_MS, () => client.destroy());
+    destroyAfter(LINGER_MS, client);
   });
   onceClosed(client, () => {
     node.unpipe(fromNode);
     node.resume();
     node.end();
-    node.setTimeout(LEAVE_MS, () => node.destroy());
+    destroyAfter(LEAVE_MS, node);
   });
   await Promise.all([client, node].map(socket => new Promise<void>(resolve => onceClosed(socket, resolve))));
+}
+
+function destroyAfter(ms: number, socket: Socket): void {
+  const timer = setTimeout(() => socket.destroy(), ms);
+  onceClosed(socket, () => clearTimeout(timer));
 }
 
 /** Also for a socket that has been closed already, such as a client's that did not wait for the node's answer. */

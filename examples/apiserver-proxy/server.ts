@@ -4,14 +4,13 @@ import { createServer, type Server } from 'node:https';
 import { Socket } from 'node:net';
 import type { Config } from './config.ts';
 import { exec, refuseWith, type Handled } from './exec.ts';
-import { Locator, type Asker } from './locator.ts';
+import { Locator, NAME, type Asker } from './locator.ts';
 import { LostNodes } from './lost-nodes.ts';
 import { get } from './nodes.ts';
 import { listPods } from './pods.ts';
 import { Refusal, statusOf } from './status.ts';
 
 const DISCOVERY = /^\/(version|api|apis|api\/v1)$/;
-const NAME = '[A-Za-z0-9][A-Za-z0-9._-]*';
 const PODS = new RegExp(`^/api/v1/(?:namespaces/${NAME}/)?pods$`);
 const POD = new RegExp(`^/api/v1/namespaces/(${NAME})/pods/(${NAME})$`);
 const EXEC = new RegExp(`^/api/v1/namespaces/${NAME}/pods/${NAME}/exec$`);
@@ -86,7 +85,8 @@ export function createProxy({ tls, callers, nodes }: Config): Proxy {
     if (namespace === undefined || pod === undefined) {
       const first = Promise.any(nodes.map(node => get(node, ask)));
       const answer = await first.catch((cause: unknown) => {
-        throw new Refusal(503, `no node answers: ${cause instanceof AggregateError ? cause.errors.join('; ') : ''}`);
+        const causes = cause instanceof AggregateError ? (cause.errors as Error[]) : [];
+        throw new Refusal(503, causes.map(({ message }) => message).join('; '));
       });
       send(response, answer);
       return;
@@ -136,12 +136,10 @@ function send(response: ServerResponse, { status, body, headers = {}, warnings =
   response.statusCode = status;
   response.setHeader('content-type', headers['content-type'] ?? 'application/json');
   if (headers['retry-after'] !== undefined) response.setHeader('retry-after', headers['retry-after']);
-  const texts = warnings.map(text => text.replaceAll(/[^\x20-\x7e]+/g, ' ').replaceAll(/["\\]/g, '\\$&'));
-  if (texts.length > 0)
-    response.setHeader(
-      'warning',
-      texts.map(text => `299 - "${text}"`),
-    );
+  for (const warning of warnings) {
+    const text = warning.replaceAll(/[^\x20-\x7e]+/g, ' ').replaceAll(/["\\]/g, '\\$&');
+    response.appendHeader('warning', `299 - "${text}"`);
+  }
   response.end(body);
 }
 

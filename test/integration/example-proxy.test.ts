@@ -299,3 +299,17 @@ test('a node that ends at once loses nothing of what it sent, to a client that r
   socket.end();
   assert.equal((await proxy.untilEnded(inPod)).status, 101);
 });
+
+test('a stop of the proxy closes the connections of its sessions on both sides', async () => {
+  const { promise: atNode, resolve } = Promise.withResolvers<Socket>();
+  nodes[0].onUpgrade(resolve);
+  const { socket } = await dial({ port: proxy.port, ca: credentials.servers.certificate, certificate });
+  socket.on('error', () => undefined);
+  socket.write(`GET ${execPath()} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n`);
+  const node = await atNode;
+  node.resume().write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
+  await once(socket, 'data');
+  const closed = Promise.all([once(socket, 'close'), once(node, 'close')]);
+  await proxy.stop();
+  await closed;
+});
