@@ -90,7 +90,8 @@ describe('every command', () => {
         for (const [index, block] of blocks.filter(it => it.document === path).entries()) {
           const played = document.blocks[index] ?? { block: '' };
           if (played.afterStop === true) await stage.stopBackground();
-          for (const { text, ...shown } of block.commands) {
+          const script = [{ text: block.commands.map(({ text }) => text).join('\n') }];
+          for (const { text, ...shown } of played.script === true ? script : block.commands) {
             if (played.elsewhere !== undefined && text in played.elsewhere) continue;
             await play(
               stage,
@@ -136,8 +137,8 @@ async function play(
     stage.remember(text);
     return;
   }
-  if (/(^| )(serve)( |$)/.test(text) && !text.includes('--help')) {
-    return stage.start(text, directory, /"event":"ready"/);
+  if (text.endsWith(' &') || (/(^| )(serve)( |$)/.test(text) && !text.includes('--help'))) {
+    return stage.start(text.replace(/ &$/, ''), directory, /"event":"ready"/);
   }
   if (/ (-w|--watch)( |$)/.test(text)) return stage.start(text, directory, /./);
   const expected = Object.entries(exits).find(([beginning]) => text.startsWith(beginning))?.[1] ?? 0;

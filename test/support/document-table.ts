@@ -6,6 +6,8 @@ export interface Played {
   readonly elsewhere?: Readonly<Record<string, string>>;
   /** Exit codes other than 0, by the beginning of the command. */
   readonly exits?: Readonly<Record<string, number>>;
+  /** It is one script, with loops or functions, and not a command a line. */
+  readonly script?: boolean;
   /** What earlier blocks have left running is ended first, where the document says so. */
   readonly afterStop?: boolean;
 }
@@ -68,7 +70,7 @@ export const DOCUMENTS: Readonly<Record<string, PlayedDocument>> = {
       { block: 'docker run --detach --name web busybox sleep 1d' },
       { block: 'npm run --silent execlet -- pods' },
       { block: 'execlet kubeconfig --server https://HOST:10350 --token-file TOKEN > kubeconfig.yaml' },
-      { block: 'execlet sessions' },
+      { block: 'execlet doctor --naming-schemes compose,plain' },
     ],
   },
   'docs/access.md': {
@@ -181,5 +183,21 @@ export const DOCUMENTS: Readonly<Record<string, PlayedDocument>> = {
   },
   'docs/troubleshooting.md': {
     blocks: [{ block: 'execlet doctor' }],
+  },
+  'examples/apiserver-proxy/README.md': {
+    directory: 'execlet',
+    first: [WEB],
+    blocks: [
+      { block: 'mkdir -p .cache/proxy', script: true },
+      { block: "cat > .cache/proxy/rules.yaml <<'END'" },
+      {
+        block:
+          'npm run --silent execlet -- serve --config .cache/proxy/node.yaml --port 10351 --node-name node-1 --naming-schemes compose &',
+      },
+      {
+        block:
+          'npm run --silent execlet -- kubeconfig --server https://127.0.0.1:6443 --certificate-authority .cache/proxy/servers.crt \\',
+      },
+    ],
   },
 };

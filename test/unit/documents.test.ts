@@ -27,7 +27,8 @@ const OURS = new Set([...COMMANDS.values()].flat());
 /** Flags of other programs that documents mention. */
 const FOREIGN: Readonly<Record<string, readonly string[]>> = {
   docker: ['--build-arg', '--file', '--pid'],
-  kubectl: ['--field-selector', '--raw', '--selector'],
+  'kube-apiserver': ['--feature-gates', '--kubelet-client-certificate'],
+  kubectl: ['--field-selector', '--kustomize', '--raw', '--selector'],
   node: ['--test', '--test-name-pattern', '--expose-gc'],
   'systemd-analyze': ['--offline'],
   tar: ['--to-command'],
