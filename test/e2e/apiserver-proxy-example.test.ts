@@ -166,7 +166,6 @@ describe('identity', () => {
 
   test('the same id stands in the logs of the proxy and of the node', async () => {
     const [client] = clients;
-    assert.ok(client !== undefined);
     await run(client, 'bob', ['exec', nodes[1].pod, '--', 'true']);
     const record = await recordOf(nodes[1], 'bob');
     const { user, node, status } = await two.proxy.untilEnded(({ auditId }) => auditId === record?.auditId);

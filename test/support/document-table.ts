@@ -56,20 +56,12 @@ export const DOCUMENTS: Readonly<Record<string, PlayedDocument>> = {
   },
   'README.md': {
     directory: 'execlet',
-    files: {
-      file: 'hi',
-      TOKEN: 'the-token',
-      'rules.yaml': 'rules: [{ users: [alice], verbs: [exec] }]',
-      'tokens.csv': 'the-token,alice,1',
-      'execlet.yaml': RULES_CONFIG.replaceAll('/etc/execlet/', ''),
-    },
-    words: { HOST: '127.0.0.1', '0b7f2a52': SESSION_ID },
+    words: { '0b7f2a52': SESSION_ID },
     blocks: [
       { block: 'npm run demo', elsewhere: { 'npm test': 'npm test' } },
       { block: 'npm ci' },
       { block: 'docker run --detach --name web busybox sleep 1d' },
       { block: 'npm run --silent execlet -- pods' },
-      { block: 'execlet kubeconfig --server https://HOST:10350 --token-file TOKEN > kubeconfig.yaml' },
       { block: 'execlet doctor --naming-schemes compose,plain' },
     ],
   },

@@ -29,6 +29,7 @@ const FOREIGN: Readonly<Record<string, readonly string[]>> = {
   docker: ['--build-arg', '--file', '--pid'],
   'kube-apiserver': ['--feature-gates', '--kubelet-client-certificate'],
   kubectl: ['--field-selector', '--kustomize', '--raw', '--selector'],
+  npm: ['--silent'],
   node: ['--test', '--test-name-pattern', '--expose-gc'],
   'systemd-analyze': ['--offline'],
   tar: ['--to-command'],
