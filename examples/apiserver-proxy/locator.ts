@@ -75,6 +75,8 @@ export class Locator {
       const why = failure instanceof Error ? failure.message : 'one fails';
       throw new Refusal(503, `pods "${pod}" is not on the nodes that answer, and ${why}`, { cause: failure });
     }
-    throw new Refusal(404, others[0] === undefined ? `pods "${pod}" not found` : messageOf(others[0].body));
+    // The node where it was says what became of it, behind the words that all have: the longest is its.
+    const messages = others.map(({ body }) => messageOf(body)).sort((a, b) => b.length - a.length);
+    throw new Refusal(404, messages[0] ?? `pods "${pod}" not found`);
   }
 }

@@ -17,6 +17,8 @@ const certificate = await credentials.user('alice', 'dev');
 /** A node as a test wants it: it has the pods that are named, and answers their execs so. */
 class StandInNode {
   pods: readonly string[] = [];
+  /** What it knows of the pods that it does not have. */
+  fate = '';
   exec: (response: ServerResponse) => void = response => response.writeHead(404).end();
   list: (response: ServerResponse) => void = response => response.end('{"kind":"PodList","items":[]}');
   readonly asked: { readonly url: string; readonly headers: IncomingMessage['headers'] }[] = [];
@@ -31,7 +33,7 @@ class StandInNode {
       if (url.includes('/exec?')) this.exec(response);
       else if (pod === undefined) this.list(response);
       else if (this.pods.includes(pod)) response.end('{"kind":"Pod"}');
-      else response.writeHead(404).end(`{"kind":"Status","message":"pods \\"${pod}\\" not found"}`);
+      else response.writeHead(404).end(`{"kind":"Status","message":"pods \\"${pod}\\" not found${this.fate}"}`);
     };
     server.on('request', take);
   }
@@ -190,6 +192,17 @@ describe('which node', () => {
     const answer = await ask(execPath(), 'WebSocket upgrade');
     assert.deepEqual([answer.status, messageOf(answer.body)], [404, `pods "${pod}" not found`]);
   });
+
+  for (const index of [0, 1] as const) {
+    test(`what became of a pod is said, whichever node knows: node-${index + 1}`, async t => {
+      nodes[0].pods = [];
+      const knows = nodes[index];
+      knows.fate = ': it was removed';
+      t.after(() => (knows.fate = ''));
+      const answer = await ask(execPath(), 'SPDY upgrade');
+      assert.deepEqual([answer.status, messageOf(answer.body)], [404, `pods "${pod}" not found: it was removed`]);
+    });
+  }
 
   test('names that are no names, other paths and other methods', async () => {
     for (const [path, shape, status] of [
