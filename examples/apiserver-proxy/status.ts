@@ -21,9 +21,9 @@ export class Refusal extends Error {
   }
 }
 
-/** A failure as a Kubernetes Status, in JSON. Of a mistake of ours nothing is told but that there is one. */
+/** A failure as a Kubernetes Status, in JSON: with `details`, since kubectl debug panics without. Of a mistake of ours nothing is told but that there is one. */
 export function statusOf(cause: unknown): { readonly code: Code; readonly body: string } {
   const { code, message } = cause instanceof Refusal ? cause : new Refusal(500, 'the proxy failed');
-  const status = { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Failure', message };
+  const status = { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Failure', message, details: {} };
   return { code, body: JSON.stringify({ ...status, reason: REASONS[code], code }) };
 }

@@ -1,6 +1,7 @@
 const WHAT = new Map([
   ['attach', 'attach'],
   ['containerLogs', 'logs'],
+  ['ephemeralcontainers', 'debug'],
   ['log', 'logs'],
   ['portForward', 'port-forward'],
   ['portforward', 'port-forward'],
@@ -9,7 +10,7 @@ const WHAT = new Map([
 ]);
 
 const KUBELET_FORM = /^\/(attach|containerLogs|portForward|run)(\/|$)/;
-const API_FORM = /^\/api\/v1\/namespaces\/[^/]+\/pods\/[^/]+\/(attach|log|portforward|proxy)(\/|$)/;
+const API_FORM = /^\/api\/v1\/namespaces\/[^/]+\/pods\/[^/]+\/(attach|ephemeralcontainers|log|portforward|proxy)(\/|$)/;
 
 /**
  * Why a path of the kubelet or the API server has no answer here, for whatever method and with or without an upgrade;

@@ -15,6 +15,8 @@ export interface Pod {
   readonly spec: {
     readonly containers: readonly { readonly name: string; readonly image: string }[];
     readonly nodeName: string;
+    /** Never absent from an API server's pod: kubectl 1.33 debug looks into it, and panics where there is none. */
+    readonly securityContext: Record<string, never>;
   };
   readonly status: {
     readonly phase: 'Running';
@@ -90,7 +92,11 @@ function podOf(first: RegisteredContainer, containers: readonly RegisteredContai
       creationTimestamp: timestamp(Math.min(...created)),
       labels: {},
     },
-    spec: { containers: containers.map(({ ref, image }) => ({ name: ref.container, image })), nodeName },
+    spec: {
+      containers: containers.map(({ ref, image }) => ({ name: ref.container, image })),
+      nodeName,
+      securityContext: {},
+    },
     status: {
       phase: 'Running',
       startTime: timestamp(Math.min(...starts)),

@@ -79,7 +79,7 @@ export function createKubeApi({ registry, nodeName, checkServing }: KubeApiOptio
   router.all(known, (_request, response) => {
     response.set('Allow', 'GET');
     const message = 'the server does not allow this method on the requested resource';
-    sendStatus(response, 405, 'MethodNotAllowed', message, {});
+    sendStatus(response, 405, 'MethodNotAllowed', message);
   });
   router.use(answerError);
   return router;

@@ -14,12 +14,13 @@ export interface StatusBody {
   readonly status: 'Failure';
   readonly message: string;
   readonly reason: string;
-  readonly details?: StatusDetails;
+  /** Never absent, as from an API server: kubectl debug looks into that of a 404, and panics where there is none. */
+  readonly details: StatusDetails;
   readonly code: number;
 }
 
 /** `code` is the HTTP status that carries the body; `reason` one of Kubernetes' CamelCase words. */
-export function statusBody(code: number, reason: string, message: string, details?: StatusDetails): StatusBody {
+export function statusBody(code: number, reason: string, message: string, details: StatusDetails = {}): StatusBody {
   return {
     kind: 'Status',
     apiVersion: 'v1',
@@ -27,7 +28,7 @@ export function statusBody(code: number, reason: string, message: string, detail
     status: 'Failure',
     message,
     reason,
-    ...(details === undefined ? {} : { details }),
+    details,
     code,
   };
 }

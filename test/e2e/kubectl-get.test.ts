@@ -94,3 +94,4 @@ for (const kubectl of kubectls) {
     });
   });
 }
+        ['debug', 'debug', 'web', '--image=busybox'],

@@ -257,6 +257,14 @@ describe('lists', () => {
 test('clients that reset at any moment end nothing but themselves', async () => {
   const head = `POST ${execPath()} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n`;
   nodes[0].exec = () => undefined; // and the node keeps them waiting
+test("a refusal of the proxy has details, as an API server's has: kubectl debug panics without", async () => {
+  const answer = await ask(`${PODS}/${pod}/ephemeralcontainers`, 'GET');
+  assert.deepEqual(JSON.parse(answer.body), {
+    ...{ kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Failure', details: {} },
+    ...{ message: 'the server could not find the requested resource', reason: 'NotFound', code: 404 },
+  });
+});
+
   for (const sent of ['', head, `${head}\r\n`, `${head}\r\nmore`]) {
     for (const waits of [false, true]) {
       const { socket, reset } = await dial({ port: proxy.port, ca: credentials.servers.certificate, certificate });

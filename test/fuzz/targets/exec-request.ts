@@ -129,6 +129,7 @@ export const notServedPaths: FuzzTarget = {
     'log',
     'proxy',
     'portforward',
+    'ephemeralcontainers',
     'exec',
     '%2F',
   ],
@@ -152,8 +153,10 @@ export const notServedPaths: FuzzTarget = {
     const kubelet = ['attach', 'containerLogs', 'portForward', 'run'].includes(root);
     const named = segments.length >= 8 && segments[4] !== '' && segments[6] !== '';
     const api = [root, v1, namespaces, pods].join(' ') === 'api v1 namespaces pods' && named;
-    const expected = kubelet || (api && ['attach', 'log', 'portforward', 'proxy'].includes(call));
+    const expected =
+      kubelet || (api && ['attach', 'ephemeralcontainers', 'log', 'portforward', 'proxy'].includes(call));
     assert.equal(why !== undefined, empty === '' && expected);
-    if (why !== undefined) assert.match(why, /^execlet serves exec only, not (attach|logs|port-forward|proxy|run)$/);
+    if (why !== undefined)
+      assert.match(why, /^execlet serves exec only, not (attach|debug|logs|port-forward|proxy|run)$/);
   },
 };

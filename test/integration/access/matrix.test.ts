@@ -191,6 +191,7 @@ const PATHS: readonly [path: string, rule: Rule][] = [
   ['/api/v1/namespaces/default/pods/web/log', notServed],
   ['/nothing', nothing],
   ['/api/v1/nodes', nothing],
+  ['/api/v1/namespaces/default/pods/web/ephemeralcontainers', notServed],
   ['/openapi/v2', nothing],
 ];
 const OPEN_PATHS = ['/healthz', '/livez', '/readyz'];

@@ -12,6 +12,7 @@ const NOT_SERVED: [path: string, what: string][] = [
   ['/api/v1/namespaces/ns/pods/p/portforward', 'port-forward'],
   ['/api/v1/namespaces/ns/pods/p/log', 'logs'],
   ['/api/v1/namespaces/ns/pods/p/proxy/index.html', 'proxy'],
+  ['/api/v1/namespaces/ns/pods/p/ephemeralcontainers', 'debug'],
 ];
 for (const [path, what] of NOT_SERVED) {
   test(`${path} is not served`, () => assert.equal(notServed(path), `execlet serves exec only, not ${what}`));

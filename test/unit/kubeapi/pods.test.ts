@@ -66,6 +66,7 @@ test('fills a Pod as the Kubernetes API does', () => {
         { name: 'two', image: 'busybox:latest' },
       ],
       nodeName: 'node-1',
+      securityContext: {},
     },
     status: {
       phase: 'Running',

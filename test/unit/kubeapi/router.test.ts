@@ -49,7 +49,7 @@ suite('the Kubernetes API over HTTP', () => {
     });
   };
 
-  const failure = (code: number, reason: string, message: string, details?: object): object => ({
+  const failure = (code: number, reason: string, message: string, details: object = {}): object => ({
     code,
     body: {
       kind: 'Status',
@@ -58,7 +58,7 @@ suite('the Kubernetes API over HTTP', () => {
       status: 'Failure',
       message,
       reason,
-      ...(details === undefined ? {} : { details }),
+      details,
       code,
     },
   });
@@ -125,12 +125,7 @@ suite('the Kubernetes API over HTTP', () => {
   });
 
   test('other methods are 405, in the words of an API server', async () => {
-    const refusal = failure(
-      405,
-      'MethodNotAllowed',
-      'the server does not allow this method on the requested resource',
-      {},
-    );
+    const refusal = failure(405, 'MethodNotAllowed', 'the server does not allow this method on the requested resource');
     assert.deepEqual(await ask('/api/v1/namespaces/default/pods/web', { method: 'DELETE' }), refusal);
     assert.deepEqual(await ask('/api/v1/pods', { method: 'POST', body: '{}' }), refusal);
   });

@@ -156,7 +156,12 @@ test('whoever may not is told so, for every method, and learns nothing of what e
 });
 
 test('a path that is none of ours is 404, in the form of its API, and asks nobody', async () => {
-  const status = { kind: 'Status', code: 404, message: 'the server could not find the requested resource' };
+  const status = {
+    kind: 'Status',
+    code: 404,
+    message: 'the server could not find the requested resource',
+    details: {},
+  };
   for (const path of [
     '/api/v2',
     '/apis/apps/v1',
