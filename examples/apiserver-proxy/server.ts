@@ -10,7 +10,8 @@ import { get } from './nodes.ts';
 import { listPods } from './pods.ts';
 import { Refusal, statusOf } from './status.ts';
 
-const DISCOVERY = /^\/(version|api|apis|api\/v1)$/;
+/** What every node answers alike; any namespace too: see docs/apiserver-proxy.md. */
+const DISCOVERY = new RegExp(`^/(?:version|api|apis|api/v1|api/v1/namespaces/${NAME})$`);
 const PODS = new RegExp(`^/api/v1/(?:namespaces/${NAME}/)?pods$`);
 const POD = new RegExp(`^/api/v1/namespaces/(${NAME})/pods/(${NAME})$`);
 const EXEC = new RegExp(`^/api/v1/namespaces/${NAME}/pods/${NAME}/exec$`);

@@ -2,7 +2,7 @@ import type { Caller } from './caller.ts';
 
 /** What a caller wants to do. The operation decides, never the HTTP method: a WebSocket exec is a GET. */
 export type Action =
-  /** `/version`, `/api` and the like, and paths that name nothing: whoever has been authenticated may ask. */
+  /** `/version`, `/api`, a namespace and the like, and paths that name nothing: whoever has been authenticated may ask. */
   | { readonly kind: 'discovery' }
   | {
       readonly kind: 'exec';

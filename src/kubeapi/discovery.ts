@@ -45,3 +45,11 @@ export const API_RESOURCE_LIST = {
     },
   ],
 };
+
+/**
+ * `/api/v1/namespaces/NAME`: every name is one, whether or not a pod is in it. After a 404 anywhere but in `default` kubectl asks
+ * whether the namespace is there, and shows that answer in the place of the first one if it is a 404 too.
+ */
+export function namespaceNamed(name: string): unknown {
+  return { kind: 'Namespace', apiVersion: 'v1', metadata: { name }, status: { phase: 'Active' } };
+}

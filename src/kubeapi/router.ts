@@ -2,7 +2,7 @@ import { Router, type ErrorRequestHandler, type Request, type Response } from 'e
 import { ExecletError } from '../errors.ts';
 import type { HandlerRegistry } from '../exec/handler-registry.ts';
 import { representationFor } from './accept.ts';
-import { API_GROUP_LIST, API_RESOURCE_LIST, API_VERSIONS, versionInfo } from './discovery.ts';
+import { API_GROUP_LIST, API_RESOURCE_LIST, API_VERSIONS, namespaceNamed, versionInfo } from './discovery.ts';
 import { notServed } from './not-served.ts';
 import { podTableOf, type IncludeObject } from './pod-table.ts';
 import { podListOf, podsOf, type Pod } from './pods.ts';
@@ -10,7 +10,8 @@ import { parseFieldSelector, parseLabelSelector } from './selectors.ts';
 import { statusBody, type StatusDetails } from './status-body.ts';
 
 const PODS = '/api/v1/pods';
-const NAMESPACED_PODS = '/api/v1/namespaces/:namespace/pods';
+const NAMESPACE = '/api/v1/namespaces/:namespace';
+const NAMESPACED_PODS = `${NAMESPACE}/pods`;
 
 export interface KubeApiOptions {
   readonly registry: HandlerRegistry;
@@ -48,6 +49,7 @@ export function createKubeApi({ registry, nodeName, checkServing }: KubeApiOptio
   router.get('/api', (_request, response) => sendJson(response, API_VERSIONS));
   router.get('/apis', (_request, response) => sendJson(response, API_GROUP_LIST));
   router.get('/api/v1', (_request, response) => sendJson(response, API_RESOURCE_LIST));
+  router.get(NAMESPACE, (request, response) => sendJson(response, namespaceNamed(request.params.namespace)));
   router.get('/pods', (_request, response) => sendJson(response, podListOf(pods())));
 
   router.get(PODS, (request, response) => sendPods(request, response, pods()));
@@ -75,7 +77,17 @@ export function createKubeApi({ registry, nodeName, checkServing }: KubeApiOptio
   router.post(NAMESPACED_PODS, (_request, response) => {
     sendStatus(response, 501, 'NotImplemented', 'execlet serves exec only, not run: it cannot create pods');
   });
-  const known = ['/version', '/api', '/apis', '/api/v1', '/pods', PODS, NAMESPACED_PODS, `${NAMESPACED_PODS}/:pod`];
+  const known = [
+    '/version',
+    '/api',
+    '/apis',
+    '/api/v1',
+    '/pods',
+    PODS,
+    NAMESPACE,
+    NAMESPACED_PODS,
+    `${NAMESPACED_PODS}/:pod`,
+  ];
   router.all(known, (_request, response) => {
     response.set('Allow', 'GET');
     const message = 'the server does not allow this method on the requested resource';

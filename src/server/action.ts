@@ -6,6 +6,7 @@ const DISCOVERY_PATHS: ReadonlySet<string> = new Set(['/version', '/api', '/apis
 /** The sessions of this node; each has its id behind it. */
 export const SESSIONS_PATH = '/execlet/v1/sessions';
 const SESSIONS = new RegExp(`^${SESSIONS_PATH}(?:/([^/]+))?$`);
+const NAMESPACE_PATH = /^\/api\/v1\/namespaces\/([^/]+)$/;
 const PODS_PATH = /^\/api\/v1\/namespaces\/([^/]+)\/pods(?:\/([^/]+))?$/;
 
 /** `exec` stands for itself: what it asks for is in the query too. */
@@ -29,6 +30,9 @@ export function actionOf(method: string, pathname: string): RouteAction | undefi
     return { kind: 'sessions', verb: method === 'DELETE' ? 'delete' : 'list' };
   }
   if (DISCOVERY_PATHS.has(pathname) || notServed(pathname) !== undefined) return { kind: 'discovery' };
+  const named = NAMESPACE_PATH.exec(pathname)?.[1];
+  // Every name gets the same answer, so that it tells nothing.
+  if (named !== undefined) return decodeName(named) === undefined ? undefined : { kind: 'discovery' };
   const [, namespaceSegment, podSegment] = PODS_PATH.exec(pathname) ?? [];
   const namespace = decodeName(namespaceSegment ?? '');
   if (namespace === undefined) return undefined;

@@ -7,6 +7,7 @@ import type { Readable } from 'node:stream';
 import { after, before, describe, test } from 'node:test';
 import type { Issued } from '../support/authority.ts';
 import { exitCodeOf, type CommandResult } from '../support/command.ts';
+import { kubernetesLabels } from '../support/containers.ts';
 import { oneKubectlPerTransport } from '../support/one-kubectl-per-transport.ts';
 import { Terminal } from '../support/pty.ts';
 import { TwoNodes, type TestNode } from '../support/two-nodes.ts';
@@ -33,7 +34,17 @@ const users: Record<User, readonly string[]> = {
 };
 const trust = ['--certificate-authority', await credentials.file('servers.crt', credentials.servers.certificate)];
 
-before(() => two.start({ tokens: ['the-token,bob,2,"ops,dev"'] }));
+before(() =>
+  two.start({
+    tokens: ['the-token,bob,2,"ops,dev"'],
+    beforeDaemon: async (engine, node) => {
+      if (node !== nodes[1].name) return;
+      const labels = kubernetesLabels({ namespace: 'shop', pod: 'stopped', container: 'app' });
+      const stopped = await engine.createContainer({ labels, command: ['sh', '-c', 'exit 5'] });
+      await stopped.docker.wait();
+    },
+  }),
+);
 after(() => two.stop());
 
 for (const client of clients) {
@@ -97,6 +108,23 @@ for (const client of clients) {
       const { exitCode, stderr } = await run(client, 'eve', ['exec', nodes[1].pod, '--', 'true']);
       assert.equal(exitCode, 1);
       assert.ok(stderr.includes('User "eve" cannot create resource "pods/exec"'), stderr);
+    });
+
+    // kubectl asks for the namespace too, and shows that answer if it is a 404.
+    test('a pod that no node has, in another namespace; and what became of one that has stopped there', async () => {
+      const absent = await run(client, 'alice', ['-n', 'shop', 'exec', 'web-9', '--', 'true']);
+      assert.equal(absent.stderr, 'Error from server (NotFound): pods "web-9" not found\n');
+      const stopped = await run(client, 'alice', ['-n', 'shop', 'exec', 'stopped', '--', 'true']);
+      assert.match(
+        stopped.stderr,
+        /: pods "stopped" not found: Container [0-9a-f]{64} is not running: exited \(5\)\n$/,
+      );
+    });
+
+    test('kubectl debug fails with an error, and not with a panic', async () => {
+      const { exitCode, stderr } = await run(client, 'alice', ['debug', nodes[0].pod, '--image=busybox']);
+      assert.equal(exitCode, 1);
+      assert.match(stderr, /the server could not find the requested resource/);
     });
 
     test('a pod that no node has, and a command that does not exist', async () => {

@@ -19,6 +19,9 @@ const served = serveWeb({
       command: ['sh', '-c', 'exit 5'],
     });
     await done.docker.wait();
+    const gone = { namespace: 'shop', pod: 'cart-1', container: 'cart' };
+    const killed = await engine.createContainer({ labels: kubernetesLabels(gone), command: ['sh', '-c', 'exit 137'] });
+    await killed.docker.wait();
   },
 });
 
@@ -80,12 +83,33 @@ for (const kubectl of kubectls) {
       assert.match(stderr, /pods "done" not found: Container [0-9a-f]{64} is not running: exited \(5\)/);
     });
 
-    test('logs, attach, port-forward and run fail with what execlet does not serve', async () => {
+    // Anywhere but in `default` kubectl asks for the namespace after a 404, and shows that answer in its place if it is one too.
+    for (const namespace of ['shop', 'nothing-is-here']) {
+      test(`a pod that is not found in the namespace ${namespace} is named`, async () => {
+        const expected = [1, 'Error from server (NotFound): pods "web-9" not found\n'];
+        for (const args of [
+          ['get', 'pod', 'web-9'],
+          ['exec', 'web-9', '--', 'true'],
+        ]) {
+          const { exitCode, stderr } = await run('-n', namespace, ...args);
+          assert.deepEqual([exitCode, stderr], expected, args[0]);
+        }
+      });
+    }
+
+    test('what became of a stopped pod is said in every namespace', async () => {
+      const { exitCode, stderr } = await run('-n', 'shop', 'exec', 'cart-1', '--', 'true');
+      assert.equal(exitCode, 1);
+      assert.match(stderr, /pods "cart-1" not found: Container [0-9a-f]{64} is not running: exited \(137\)/);
+    });
+
+    test('logs, attach, port-forward, run and debug fail with what execlet does not serve', async () => {
       for (const [what, ...args] of [
         ['logs', 'logs', 'web'],
         ['attach', 'attach', 'web'],
         ['port-forward', 'port-forward', 'web', '18080:80'],
         ['run', 'run', 'another', '--image=busybox'],
+        ['debug', 'debug', 'web', '--image=busybox'],
       ] as const) {
         const { exitCode, stderr } = await run(...args);
         assert.equal(exitCode, 1);
@@ -94,4 +118,3 @@ for (const kubectl of kubectls) {
     });
   });
 }
-        ['debug', 'debug', 'web', '--image=busybox'],

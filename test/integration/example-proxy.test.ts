@@ -210,6 +210,9 @@ describe('which node', () => {
       [`${PODS}/a%2Fb/exec?command=id`, 'SPDY upgrade', 404],
       [execPath(), 'GET', 400],
       ['/api/v1/nodes', 'GET', 404],
+      ['/api/v1/namespaces', 'GET', 404],
+      ['/api/v1/namespaces/a%2Fb', 'GET', 404],
+      ['/api/v1/namespaces/shop', 'POST', 405],
       [`/exec/default/${pod}/app?command=id`, 'SPDY upgrade', 404],
       [PODS, 'POST', 405],
     ] as const) {
@@ -254,9 +257,6 @@ describe('lists', () => {
   });
 });
 
-test('clients that reset at any moment end nothing but themselves', async () => {
-  const head = `POST ${execPath()} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n`;
-  nodes[0].exec = () => undefined; // and the node keeps them waiting
 test("a refusal of the proxy has details, as an API server's has: kubectl debug panics without", async () => {
   const answer = await ask(`${PODS}/${pod}/ephemeralcontainers`, 'GET');
   assert.deepEqual(JSON.parse(answer.body), {
@@ -265,6 +265,9 @@ test("a refusal of the proxy has details, as an API server's has: kubectl debug 
   });
 });
 
+test('clients that reset at any moment end nothing but themselves', async () => {
+  const head = `POST ${execPath()} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n`;
+  nodes[0].exec = () => undefined; // and the node keeps them waiting
   for (const sent of ['', head, `${head}\r\n`, `${head}\r\nmore`]) {
     for (const waits of [false, true]) {
       const { socket, reset } = await dial({ port: proxy.port, ca: credentials.servers.certificate, certificate });

@@ -9,6 +9,9 @@ import { NodeNetwork } from './node-networks.ts';
 const RULES = 'rules: [{ groups: [dev], verbs: [exec, get, list] }, { users: [eve], verbs: [get, list] }]\n';
 const LOOPBACK = '127.0.0.1';
 
+/** What is done on each node before its daemon starts. */
+type BeforeDaemon = (engine: TestEngine, node: string) => Promise<void>;
+
 /** A node: a network where that can be made, an Engine, a container known as `default/POD/app`, and a daemon. */
 export class TestNode {
   readonly name: string;
@@ -43,11 +46,13 @@ export class TestNode {
     return this.#container;
   }
 
-  async start(): Promise<void> {
+  /** `beforeDaemon` may make containers that the daemon finds when it starts. */
+  async start(beforeDaemon: BeforeDaemon = () => Promise.resolve()): Promise<void> {
     this.#engine = await startTestEngine();
     this.#engine.requirePrivate(); // two nodes of one Engine would serve the same containers
     const labels = kubernetesLabels({ namespace: 'default', pod: this.pod, container: 'app' });
     this.#container = await this.#engine.createContainer({ labels });
+    await beforeDaemon(this.#engine, this.name);
     await this.startDaemon();
   }
 
@@ -112,8 +117,9 @@ export class TwoNodes {
   }
 
   /** `tokens` are for the proxy's token file. */
-  async start({ tokens = [] }: { tokens?: readonly string[] } = {}): Promise<void> {
-    for (const node of this.nodes) await node.start();
+  async start(of: { tokens?: readonly string[]; beforeDaemon?: BeforeDaemon } = {}): Promise<void> {
+    const { tokens = [], beforeDaemon } = of;
+    for (const node of this.nodes) await node.start(beforeDaemon);
     const nodes = this.nodes.map(({ name, address, daemon }) => ({ name, url: `https://${address}:${daemon.port}` }));
     this.#proxy = await ExampleProxy.start(this.credentials, { nodes, tokens });
   }

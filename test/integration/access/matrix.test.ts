@@ -186,12 +186,15 @@ const PATHS: readonly [path: string, rule: Rule][] = [
   ['/api', discovery(/"APIVersions"/)],
   ['/apis', discovery(/"APIGroupList"/)],
   ['/api/v1', discovery(/"APIResourceList"/)],
+  ['/api/v1/namespaces/default', discovery(/"Namespace".*"default"/)],
+  ['/api/v1/namespaces/nothing-is-here', discovery(/"Namespace".*"nothing-is-here"/)],
   ['/execlet/v1/sessions', reading({ what: SESSIONS, holds: /"sessions":\[/, posted: NOTHING_THERE })],
   ['/attach/default/web/app', notServed],
   ['/api/v1/namespaces/default/pods/web/log', notServed],
+  ['/api/v1/namespaces/default/pods/web/ephemeralcontainers', notServed],
   ['/nothing', nothing],
   ['/api/v1/nodes', nothing],
-  ['/api/v1/namespaces/default/pods/web/ephemeralcontainers', notServed],
+  ['/api/v1/namespaces', nothing],
   ['/openapi/v2', nothing],
 ];
 const OPEN_PATHS = ['/healthz', '/livez', '/readyz'];

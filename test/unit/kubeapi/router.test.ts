@@ -117,6 +117,15 @@ suite('the Kubernetes API over HTTP', () => {
     );
   });
 
+  test('a namespace is there, whether or not a pod is in it', async () => {
+    for (const name of ['kube-system', 'other']) {
+      assert.deepEqual(await ask(`/api/v1/namespaces/${name}`), {
+        code: 200,
+        body: { kind: 'Namespace', apiVersion: 'v1', metadata: { name }, status: { phase: 'Active' } },
+      });
+    }
+  });
+
   test('a name that does not decode is 400 with a Status', async () => {
     assert.partialDeepStrictEqual(
       await ask('/api/v1/namespaces/%zz/pods'),
@@ -128,6 +137,7 @@ suite('the Kubernetes API over HTTP', () => {
     const refusal = failure(405, 'MethodNotAllowed', 'the server does not allow this method on the requested resource');
     assert.deepEqual(await ask('/api/v1/namespaces/default/pods/web', { method: 'DELETE' }), refusal);
     assert.deepEqual(await ask('/api/v1/pods', { method: 'POST', body: '{}' }), refusal);
+    assert.deepEqual(await ask('/api/v1/namespaces/default', { method: 'DELETE' }), refusal);
   });
 
   test('creating a pod, as kubectl run does, is 501', async () => {

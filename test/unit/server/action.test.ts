@@ -26,8 +26,11 @@ test('the method changes nothing, except where there is one operation for each',
   }
 });
 
-test('discovery, and what is not served, is for everybody who is known', () => {
-  for (const path of ['/version', '/api', '/apis', '/api/v1', '/attach/a/b/c', '/api/v1/namespaces/a/pods/b/log']) {
+test('discovery, a namespace, and what is not served, is for everybody who is known', () => {
+  for (const path of [
+    ...['/version', '/api', '/apis', '/api/v1', '/api/v1/namespaces/a%20b'],
+    ...['/attach/a/b/c', '/api/v1/namespaces/a/pods/b/log', '/api/v1/namespaces/a/pods/b/ephemeralcontainers'],
+  ]) {
     assert.deepEqual(actionOf('GET', path), { kind: 'discovery' }, path);
   }
 });
@@ -52,7 +55,11 @@ test('a path that is not known, as it was sent, is nothing that anybody may do',
     '/api/v1/',
     '/api/v1/nodes',
     '/api/v1/namespaces',
-    '/api/v1/namespaces/ns',
+    '/api/v1/namespaces/',
+    '/api/v1/namespaces/ns/',
+    '/api/v1/namespaces/..',
+    '/api/v1/namespaces/a%2fb',
+    '/api/v1/namespaces/ns/status',
     '/api/v1/namespaces//pods',
     '/api/v1/namespaces/ns/pods/',
     '/api/v1/namespaces/ns/pods/web/',
@@ -68,6 +75,7 @@ test('a path that is not known, as it was sent, is nothing that anybody may do',
   ]) {
     assert.equal(actionOf('GET', path), undefined, path);
   }
+  assert.throws(() => actionOf('GET', '/api/v1/namespaces/%zz'), { code: 'BadExecRequest' });
   assert.throws(() => actionOf('GET', '/api/v1/namespaces/%zz/pods'), { code: 'BadExecRequest' });
   assert.throws(() => actionOf('DELETE', '/execlet/v1/sessions/%zz'), { code: 'BadExecRequest' });
 });

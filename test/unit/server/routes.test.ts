@@ -28,6 +28,7 @@ const PATHS = [
   '/api/v1',
   '/pods',
   '/api/v1/pods',
+  '/api/v1/namespaces/:namespace',
   '/api/v1/namespaces/:namespace/pods',
   '/api/v1/namespaces/:namespace/pods/:pod',
 ];
@@ -149,7 +150,7 @@ test('whoever may not is told so, for every method, and learns nothing of what e
       assert.match(body, /alice.* cannot .*: no rule allows it/);
     }
   }
-  for (const path of ['/version', '/api', '/apis', '/api/v1']) {
+  for (const path of ['/version', '/api', '/apis', '/api/v1', '/api/v1/namespaces/default', '/api/v1/namespaces/no']) {
     assert.equal((await ask(path)).status, 200, path);
     assert.deepEqual(asked, [], 'discovery needs authentication only');
   }
