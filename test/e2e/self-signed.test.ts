@@ -28,13 +28,17 @@ test('on every address, without a certificate, execlet makes one that execlet ku
     ...[join(CHECKOUT, 'src', 'main.ts'), 'kubeconfig', '--server', `https://127.0.0.1:${served.daemon.port}`],
     ...['--cert-dir', certDir, '--token', 'the-token'],
   ]);
-  assert.equal(printed.exitCode, 0, printed.stderr);
+  assert.deepEqual([printed.exitCode, printed.stderr], [0, '']);
   const file = await credentials.file('alice.yaml', printed.stdout.toString());
   for (const { kubectl, transport } of clients) {
     const client = await kubectl.against({ server: `https://127.0.0.1:${served.daemon.port}`, transport });
     const { stdout, stderr } = await client.run(['--kubeconfig', file, 'exec', 'web', '--', 'echo', 'hi']);
     assert.equal(stdout.toString(), 'hi\n', stderr);
   }
+  const own = await runCommand(process.execPath, [
+    ...[join(CHECKOUT, 'src', 'main.ts'), 'exec', '--kubeconfig', file, 'web', '--', 'echo', 'hi'],
+  ]);
+  assert.deepEqual([own.stdout.toString(), own.stderr], ['hi\n', '']);
 });
 
 test('it is kept for the next start', async () => {

@@ -7,6 +7,7 @@ import { after, before, test } from 'node:test';
 import { KubeConfig } from '@kubernetes/client-node';
 import { contextSettings, parseKubeconfig, type ContextSettings } from '../../../src/client/kubeconfig.ts';
 import { makeKubeconfig, type KubeconfigFlags } from '../../../src/commands/kubeconfig.ts';
+import { selfSignedCertificate } from '../../../src/server/self-signed.ts';
 import { Authority } from '../../support/authority.ts';
 import { makeServerCertificate } from '../../support/certificates.ts';
 import { findExecutable, mustRun } from '../../support/command.ts';
@@ -137,6 +138,15 @@ test('warns where the certificate of the settings is trusted, and was issued by 
   );
   assert.equal(make({ config: settings(selfSigned) }).note, undefined);
   assert.equal(make({ config: settings(client), insecureSkipTlsVerify: true }).note, undefined);
+});
+
+test('does not warn of the certificate that serve makes for itself, by any of the ways to it', async () => {
+  const certDir = join(directory, 'own');
+  const { certFile, keyFile } = await selfSignedCertificate({ certDir, nodeName: 'node-1', addresses: ['0.0.0.0'] });
+  assert.equal(make({ certDir }).note, undefined);
+  assert.equal(makeKubeconfig({ config: file('own-dir.yaml', `certDir: ${certDir}\n`) }).note, undefined);
+  const files = file('own-files.yaml', `tlsCertFile: ${certFile}\ntlsPrivateKeyFile: ${keyFile}\n`);
+  assert.equal(make({ config: files }).note, undefined);
 });
 
 test('a token is embedded, a token file is named by its absolute path', () => {
