@@ -45,6 +45,11 @@ export class TokenFile {
     return this.#callers.get(this.#digestOf(token));
   }
 
+  /** Whoever the tokens of that user name are of, in the order of the file: with several tokens they may have other groups. */
+  callersNamed(name: string): readonly Caller[] {
+    return [...this.#callers.values()].filter(caller => caller.name === name);
+  }
+
   #digestOf(token: string): string {
     return createHmac('sha256', this.#key).update(token).digest('base64');
   }

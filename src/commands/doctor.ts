@@ -8,6 +8,7 @@ import {
 } from '../access/authorization.ts';
 import { ANONYMOUS, AUTHENTICATED_GROUP, groupsOf, type Caller } from '../access/caller.ts';
 import { parseRules, VERBS, type Verb } from '../access/rules.ts';
+import { parseTokenFile } from '../access/token-file.ts';
 import { ClientError, messageOf } from '../client/client-error.ts';
 import { print } from '../client/output.ts';
 import { settle } from '../client/settle.ts';
@@ -41,7 +42,11 @@ export function doctorCommand(): Command {
     .argument('[target]', 'NAMESPACE/POD for exec and get, NAMESPACE for list (default: all), nothing for the others')
     .argument('[command...]', 'what exec is to run')
     .option('--as <USER>', 'name of the caller; system:anonymous is whoever shows no credential')
-    .option('--as-group <GROUP>', 'a group of the caller; may be given again', append)
+    .option(
+      '--as-group <GROUP>',
+      'a group of the caller; may be given again (default: those that --token-auth-file has of the user)',
+      append,
+    )
     .option('-c, --container <NAME>', 'container that exec names (default: none)')
     .addOption(
       new Option('-o, --output <FORMAT>', 'of the checks; json is a list of {check, result, text}')
@@ -80,7 +85,7 @@ async function checkNode({ as, asGroup, container, output, ...flags }: DoctorFla
 }
 
 async function diagnose({ verb, target, command, flags }: DoctorRequest): Promise<number> {
-  const { as, asGroup = [], container, output, ...settingFlags } = flags;
+  const { as, asGroup, container, output, ...settingFlags } = flags;
   if (output === 'json') throw ClientError.usage(`--output json is for the checks, without ${verb}`);
   if (as === undefined) throw ClientError.usage(`${verb} needs --as USER`);
   const action = actionOf({ verb, target, container, command });
@@ -93,26 +98,78 @@ async function diagnose({ verb, target, command, flags }: DoctorRequest): Promis
     readFile: path => readFileSync(path, 'utf8'),
   });
   const { authorizationMode: mode, authorizationRulesFile: rulesFile, authorizationResource, nodeName } = settings;
+  const { tokenAuthFile } = settings;
+  const { caller, known, unknown } = findCaller(as, {
+    groups: asGroup,
+    ...(tokenAuthFile !== undefined && {
+      tokenFile: { path: tokenAuthFile, text: readNamed('tokenAuthFile', tokenAuthFile) },
+    }),
+  });
   const { allowed, lines } = explainDecision({
     mode,
-    rulesText: rulesFile === undefined ? undefined : readRules(rulesFile),
-    caller: callerOf(as, asGroup),
+    rulesText: rulesFile === undefined ? undefined : readNamed('authorizationRulesFile', rulesFile),
+    caller,
     action,
     resource: authorizationResource,
     nodeName,
   });
-  const depends = action.kind === 'exec' && container === undefined && !allowed && mode === 'Rules';
-  const hint = depends ? ['note: where the pod has one container, the daemon asks about that: name it with -c'] : [];
-  await print([...lines, ...hint].map(line => `${line}\n`).join(''));
+  const denied = !allowed && mode === 'Rules';
+  const hints = [
+    ...(denied && action.kind === 'exec' && container === undefined
+      ? ['where the pod has one container, the daemon asks about that: name it with -c']
+      : []),
+    ...(denied && unknown !== undefined ? [unknown] : []),
+  ];
+  const before = known === undefined ? [] : [`note: ${known}`];
+  await print([...before, ...lines, ...hints.map(hint => `note: ${hint}`)].map(line => `${line}\n`).join(''));
   return mode === 'Webhook' ? NOT_DECIDED : allowed ? 0 : 1;
 }
 
-function readRules(file: string): string {
+function readNamed(place: 'authorizationRulesFile' | 'tokenAuthFile', file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {
-    throw ClientError.usage(`authorizationRulesFile: ${messageOf(error)}`, error);
+    throw ClientError.usage(`${place}: ${messageOf(error)}`, error);
   }
+}
+
+interface FoundCaller {
+  readonly caller: Caller;
+  /** That the groups are the token file's. */
+  readonly known?: string;
+  /** That nobody has said which groups the caller has: a rule may go by them. */
+  readonly unknown?: string;
+}
+
+/**
+ * Whoever the flags name. Without groups of theirs they are as a token of the file shows them to the daemon.
+ *
+ * @throws {ClientError} a usage error, for a user whose tokens have different groups: nobody knows which is meant
+ */
+export function findCaller(
+  name: string,
+  {
+    groups,
+    tokenFile,
+  }: {
+    groups?: readonly string[] | undefined;
+    tokenFile?: { readonly path: string; readonly text: string };
+  },
+): FoundCaller {
+  if (name === ANONYMOUS.name || groups !== undefined) return { caller: callerOf(name, groups ?? []) };
+  const unknown =
+    `no groups of ${name} were given${tokenFile === undefined ? '' : `, and ${tokenFile.path} has none`}: ` +
+    '--as-group GROUP says them';
+  if (tokenFile === undefined) return { caller: callerOf(name, []), unknown };
+  const found = parseTokenFile(tokenFile.text).callersNamed(name);
+  const [caller = callerOf(name, [])] = found;
+  const named = found.map(one => one.groups.filter(group => group !== AUTHENTICATED_GROUP));
+  if (new Set(named.map(list => JSON.stringify(list.toSorted()))).size > 1) {
+    throw ClientError.usage(`${tokenFile.path} has tokens of ${name} with different groups: choose with --as-group`);
+  }
+  const [own = []] = named;
+  if (own.length === 0) return { caller, unknown };
+  return { caller, known: `the groups of ${name} are those of ${tokenFile.path}: ${own.join(', ')}` };
 }
 
 /** Whoever the flags name, as an authenticator would have found them. */

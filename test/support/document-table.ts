@@ -80,14 +80,14 @@ export const DOCUMENTS: Readonly<Record<string, PlayedDocument>> = {
           'execlet kubeconfig --server https://HOST:10350 --certificate-authority pki/execlet.crt --token "$(cut -d, -f1 tokens.csv)" > alice.yaml',
       },
       {
-        block: 'execlet doctor --config /etc/execlet/execlet.yaml --as alice --as-group ops exec default/web -c web',
+        block: 'execlet doctor --config /etc/execlet/execlet.yaml --as alice exec default/web -c web',
       },
     ],
   },
   'docs/authorization-rules.md': {
     files: {
       '/etc/execlet/execlet.yaml': RULES_CONFIG,
-      '/etc/execlet/tokens.csv': 'the-token,alice,1',
+      '/etc/execlet/tokens.csv': 'the-token,alice,1,support',
       '/etc/execlet/rules.yaml': [
         'rules:',
         '  - { groups: [support], namespaces: [shop], containers: [app], verbs: [exec, get] }',
@@ -96,8 +96,7 @@ export const DOCUMENTS: Readonly<Record<string, PlayedDocument>> = {
     },
     blocks: [
       {
-        block:
-          'execlet doctor --config /etc/execlet/execlet.yaml --as alice --as-group support exec shop/web-1 -c db -- ls',
+        block: 'execlet doctor --config /etc/execlet/execlet.yaml --as alice exec shop/web-1 -c db -- ls',
         exits: { 'execlet doctor': 1 },
       },
     ],

@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Action } from '../../../src/access/authorization.ts';
 import { ANONYMOUS, AUTHENTICATED_GROUP } from '../../../src/access/caller.ts';
-import { actionOf, callerOf, explainDecision } from '../../../src/commands/doctor.ts';
+import { actionOf, callerOf, explainDecision, findCaller } from '../../../src/commands/doctor.ts';
 import { CHECKOUT } from '../../support/checkout.ts';
 import { runCommand } from '../../support/command.ts';
 
@@ -76,6 +79,59 @@ test('with Webhook it gives the question to kubectl, and allows nothing itself',
 test('the caller is as an authenticator finds them', () => {
   assert.deepEqual(ALICE.groups, ['ops', AUTHENTICATED_GROUP]);
   assert.equal(callerOf('system:anonymous', ['ops']), ANONYMOUS);
+});
+
+test('without --as-group the caller is as the token file has them, and where nobody says groups that is told', () => {
+  const path = 'tokens.csv';
+  const text = 'a,alice,1,"ops,dev"\nb,bob,2\nc,alice,1,"dev,ops"\nd,carol,3,ops\ne,carol,3,dev\n';
+  const tokenFile = { path, text };
+  const { caller, ...notes } = findCaller('alice', { tokenFile });
+  assert.deepEqual([caller.groups, caller.uid], [['ops', 'dev', AUTHENTICATED_GROUP], '1']);
+  assert.deepEqual(notes, { known: 'the groups of alice are those of tokens.csv: ops, dev' });
+  assert.deepEqual(findCaller('alice', { tokenFile, groups: ['x'] }), { caller: callerOf('alice', ['x']) });
+  const none = 'no groups of bob were given, and tokens.csv has none: --as-group GROUP says them';
+  assert.deepEqual({ ...findCaller('bob', { tokenFile }), caller: undefined }, { caller: undefined, unknown: none });
+  assert.equal(findCaller('bob', { tokenFile }).caller.uid, '2');
+  assert.deepEqual(findCaller('dave', { tokenFile }), {
+    caller: callerOf('dave', []),
+    unknown: none.replaceAll('bob', 'dave'),
+  });
+  assert.deepEqual(findCaller('dave', {}), {
+    caller: callerOf('dave', []),
+    unknown: 'no groups of dave were given: --as-group GROUP says them',
+  });
+  assert.deepEqual(findCaller('system:anonymous', { tokenFile }), { caller: ANONYMOUS });
+  assert.throws(() => findCaller('carol', { tokenFile }), {
+    exitCode: 2,
+    message: 'tokens.csv has tokens of carol with different groups: choose with --as-group',
+  });
+});
+
+test('the command goes by the token file of the settings, and says so', async t => {
+  const cwd = await mkdtemp(join(tmpdir(), 'execlet-'));
+  t.after(() => rm(cwd, { recursive: true }));
+  await writeFile(join(cwd, 'tokens.csv'), 't0p,alice,1,ops\nt1p,bob,2\n');
+  await writeFile(join(cwd, 'rules.yaml'), 'rules: [{ groups: [ops], verbs: [exec] }]\n');
+  const settings = ['tokenAuthFile: tokens.csv', 'authorizationMode: Rules', 'authorizationRulesFile: rules.yaml'];
+  await writeFile(join(cwd, 'execlet.yaml'), settings.join('\n'));
+  const ask = async (...args: string[]): Promise<[exitCode: number, output: string]> => {
+    const all = [join(CHECKOUT, 'src', 'main.ts'), 'doctor', '--config', 'execlet.yaml', '--as', ...args];
+    const { exitCode, stdout, stderr } = await runCommand(process.execPath, all, { cwd });
+    return [exitCode, `${stdout.toString()}${stderr}`];
+  };
+  assert.deepEqual(await ask('alice', 'exec', 'default/web'), [
+    0,
+    'note: the groups of alice are those of tokens.csv: ops\n' +
+      'rules[0] applies: group "ops" matches "ops"\nallowed by rules[0]\n',
+  ]);
+  const [exitCode, output] = await ask('bob', 'exec', 'default/web', '-c', 'web');
+  assert.equal(exitCode, 1);
+  assert.match(
+    output,
+    /\ndenied: no rule applies\nnote: no groups of bob were given, and tokens\.csv has none: [^\n]+\n$/,
+  );
+  assert.deepEqual((await ask('bob', '--as-group', 'ops', 'exec', 'default/web')).at(0), 0);
+  assert.doesNotMatch((await ask('bob', '--as-group', 'x', 'list')).join(''), /no groups/);
 });
 
 test('verbs and targets are the actions that they name', () => {
