@@ -59,8 +59,14 @@ export function kubeconfigCommand(): Command {
       '--tls-server-name <NAME>',
       'name that the certificate of the daemon must carry, where it is not its address',
     )
-    .option('--token <TOKEN>', 'bearer token; --token-file keeps it out of the list of processes')
-    .option('--token-file <FILE>', 'file with the bearer token; kubectl reads it at each call')
+    .option(
+      '--token <TOKEN>',
+      'bearer token, written into the kubeconfig: for one that is carried to another machine; the list of processes shows it meanwhile',
+    )
+    .option(
+      '--token-file <FILE>',
+      'file with the bearer token alone, named by its absolute path and read at each call: for a kubeconfig that stays on this machine',
+    )
     .option('--client-certificate <FILE>', 'certificate (PEM) to identify with')
     .option('--client-key <FILE>', 'private key (PEM) of the client certificate')
     .option('--context <NAME>', 'name of the context and its cluster (default: execlet-HOST)')
@@ -240,7 +246,15 @@ function credentialOf(
   { token, tls: { cert, key } }: Connection,
 ): Record<string, string> {
   if (tokenFile !== undefined) {
-    if (!isBearerToken(read(tokenFile, '--token-file').trim())) {
+    const content = read(tokenFile, '--token-file').trim();
+    // A header could carry it, but RFC 6750 knows no token with a comma: it is serve's token file.
+    if (content.includes(',')) {
+      const taken = content.includes('\n') ? `grep ,USER, ${tokenFile} | cut -d, -f1` : `cut -d, -f1 ${tokenFile}`;
+      throw ClientError.usage(
+        `--token-file: ${tokenFile} holds more than a token alone, as a token file of serve (CSV) does: give --token "$(${taken})"`,
+      );
+    }
+    if (!isBearerToken(content)) {
       throw ClientError.usage(`--token-file: ${tokenFile} holds something else than a token`);
     }
     return { tokenFile: path.resolve(tokenFile) };

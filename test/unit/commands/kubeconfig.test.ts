@@ -184,6 +184,14 @@ test('what cannot work is a usage error of one line, without any secret', async 
     [{ token: 't0psecret with spaces' }, /^--token: .* no spaces/],
     [{ tokenFile: missing }, /^--token-file: ENOENT/],
     [{ tokenFile: file('two', 't0psecret\nt0psecret') }, /^--token-file: .* holds something else than a token$/],
+    [
+      { tokenFile: file('one.csv', 't0psecret,alice,1,ops\n') },
+      /^--token-file: \S+ holds more than a token alone, .* \(CSV\) does: give --token "\$\(cut -d, -f1 \S+one\.csv\)"$/,
+    ],
+    [
+      { tokenFile: file('more.csv', 't0psecret,alice,1,"a b"\nt0psecret2,bob,2\n') },
+      /: give --token "\$\(grep ,USER, \S+more\.csv \| cut -d, -f1\)"$/,
+    ],
     [{ clientCertificate: cert }, /only of use together/],
     [{ clientKey: key }, /only of use together/],
     [{ clientCertificate: cert, clientKey: file('x.key', selfSigned.key) }, /cannot be used: /],
