@@ -65,7 +65,7 @@ const RETURNED: ReadonlySet<string> = new Set([
   'validityProblem',
 ]);
 /** Properties of objects that say what is wrong. */
-const PROPERTIES: ReadonlySet<string> = new Set(['problem', 'why']);
+const PROPERTIES: ReadonlySet<string> = new Set(['problem', 'why', 'note']);
 /** How complaints of a value begin, wherever they stand. */
 const OF_A_VALUE = 'must ';
 
@@ -117,8 +117,15 @@ export function messagesOf(file: string, source: string): readonly UserMessage[]
 
 function argumentOf(node: ts.Node): ts.Expression | undefined {
   if (ts.isNewExpression(node)) return node.arguments?.[ERRORS.get(node.expression.getText()) ?? -1];
+  if (ts.isCallExpression(node) && isWrittenToStderr(node)) return node.arguments[0];
   if (ts.isCallExpression(node)) return node.arguments[CALLS.get(node.expression.getText()) ?? -1];
   return undefined;
+}
+
+/** What a command tells beside its output, without failing for it: `print(text, stderr)`, `process.stderr.write(text)`. */
+function isWrittenToStderr({ expression, arguments: [, stream] }: ts.CallExpression): boolean {
+  const called = expression.getText();
+  return called === 'process.stderr.write' || (called === 'print' && /\bstderr$/.test(stream?.getText() ?? ''));
 }
 
 function codeOf(node: ts.Node): string | undefined {
@@ -237,6 +244,9 @@ function messageOf(text: Text, of: Pick<UserMessage, 'code' | 'place'>): UserMes
     }
   }
   pieces.push(piece);
+  // As a line of the terminal; everywhere else that is put around it where it is told.
+  pieces[0] = pieces[0]?.replace(/^execlet: /, '') ?? '';
+  pieces.push(pieces.pop()?.replace(/\n$/, '') ?? '');
   // Of what somebody else said nothing is ours to explain.
   return pieces.some(piece => /[A-Za-z]{3}/.test(piece)) ? { pieces, holes, ...of } : undefined;
 }

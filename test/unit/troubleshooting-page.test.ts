@@ -180,11 +180,24 @@ test('messages are found where they are made: joined, chosen, named before, and 
     if (a) throw new ExecletError('NotAllowed', 'this is ' + what);
     if (b) throw ClientError.usage(late ? 'too late' : \`\${name} is too early: \${hint}\`);
     const text = \`no \${what} here\`;
-    throw new SettingsError(text);`;
+    throw new SettingsError(text);
+    await print(\`execlet: note well: \${name}\\n\`, process.stderr);
+    await print('the output\\n');
+    process.stderr.write(\`needs \${name}, and has none\\n\`);
+    return { text, note: 'mind this' };`;
   const found = messagesOf('src/x.ts', source);
   assert.deepEqual(
     found.map(({ pieces }) => pieces.join('…')).sort(),
-    ['this is a thing', 'too late', '… is too early: …', 'no a thing here', 'port … is taken'].sort(),
+    [
+      'this is a thing',
+      'too late',
+      '… is too early: …',
+      'no a thing here',
+      'port … is taken',
+      'note well: …',
+      'needs …, and has none',
+      'mind this',
+    ].sort(),
   );
   assert.equal(found.find(({ pieces }) => pieces[0] === 'this is a thing')?.code, 'NotAllowed');
 });
