@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { access, readFile } from 'node:fs/promises';
+import { access, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
+import { temporaryDirectory } from '../support/cleanup.ts';
+import { findExecutable } from '../support/command.ts';
 import { uniqueName } from '../support/containers.ts';
+import { canInstallPackages } from '../support/debian.ts';
 import { startTestEngine } from '../support/engine.ts';
 import { isRunning, listProcesses, readProcess } from '../support/processes.ts';
 
@@ -81,6 +84,51 @@ test('in an Engine that is not ours, only what we made goes', async t => {
     [foreign.id],
   );
 });
+
+test('without a static busybox an Engine that answers is used, and nothing is installed', async t => {
+  const host = await startTestEngine();
+  t.after(() => host.stop());
+  await host.docker.getImage(host.image).tag({ repo: 'busybox', tag: 'latest' }); // nothing to pull
+  const installed = await withoutBusybox(host.requirePrivate().directory, async () => {
+    const borrowed = await startTestEngine({ DOCKER_HOST: host.dockerHost });
+    assert.equal(borrowed.dockerHost, host.dockerHost);
+    assert.equal((await (await borrowed.createContainer()).exec(['true'])).exitCode, 0);
+    await borrowed.stop();
+  });
+  assert.equal(installed, '');
+});
+
+test('where no Engine answers either, apt is asked for what is missing, and for no more', async t => {
+  const { path, remove } = await temporaryDirectory('no-engine');
+  t.after(remove);
+  const installed = await withoutBusybox(path, async () => {
+    await assert.rejects(startTestEngine({ DOCKER_HOST: `unix://${path}/nowhere.sock` }));
+    // Somebody's Engine that is not reached from here is no reason to install one.
+    await assert.rejects(startTestEngine({ DOCKER_HOST: 'ssh://elsewhere' }), { name: 'NoEngineError' });
+  });
+  assert.equal(installed, (await canInstallPackages()) ? 'busybox-static\n' : '');
+});
+
+/** Runs it with dockerd alone on PATH, and with an installation that fails. Answers what was to be installed. */
+async function withoutBusybox(directory: string, run: () => Promise<void>): Promise<string> {
+  const bin = join(directory, 'bin');
+  const record = join(directory, 'installed');
+  await mkdir(bin);
+  const dockerd = await findExecutable('dockerd');
+  assert.ok(dockerd !== undefined);
+  await symlink(dockerd, join(bin, 'dockerd'));
+  await writeFile(record, '');
+  // apt is run under flock: LOCK sh -c SCRIPT sh PACKAGE…
+  await writeFile(join(bin, 'flock'), `#!/bin/sh\nshift 5\necho "$@" >>${record}\nexit 1\n`, { mode: 0o755 });
+  const { PATH } = process.env;
+  process.env.PATH = bin;
+  try {
+    await run();
+  } finally {
+    process.env.PATH = PATH;
+  }
+  return readFile(record, 'utf8');
+}
 
 async function assertNothingLeft(directory: string): Promise<void> {
   await assert.rejects(access(directory), { code: 'ENOENT' });

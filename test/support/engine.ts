@@ -35,43 +35,81 @@ export interface TestEngine {
   stop(): Promise<void>;
 }
 
+/** There is no Engine that can be used. The message is for a person, and says what to do. */
+export class NoEngineError extends Error {
+  override readonly name = 'NoEngineError';
+}
+
 /**
- * An Engine to test with, the first of: the one at EXECLET_TEST_DOCKER_HOST; a private dockerd, for root; the one that
- * answers at DOCKER_HOST or the default socket; a private dockerd that apt installs first, for root on Debian. So a machine
- * that has Docker gets nothing installed. The Engine is cleaned up also when the process crashes.
+ * An Engine to test with, the first of: the one at EXECLET_TEST_DOCKER_HOST; a private dockerd, for root with dockerd and a
+ * static busybox; the one that answers at DOCKER_HOST or the default socket; a private dockerd for which apt installs what is
+ * missing, for root on Debian. So a machine whose Docker runs gets nothing installed. The Engine is cleaned up also when the
+ * process crashes.
  *
- * @throws where there is none, with what to do
+ * @throws {NoEngineError} where there is none
  */
 export async function startTestEngine(env: NodeJS.ProcessEnv = process.env): Promise<TestEngine> {
   const chosen = env.EXECLET_TEST_DOCKER_HOST;
   if (chosen !== undefined && chosen !== '') return borrowEngine(chosen);
   const isRoot = process.getuid?.() === 0;
-  const present = isRoot ? await findExecutable('dockerd') : undefined;
-  if (present !== undefined) return startPrivateEngine(present);
-  const running = env.DOCKER_HOST ?? `unix://${DEFAULT_SOCKET}`;
-  if (await answers(running)) return borrowEngine(running);
-  if (isRoot && (await canInstallPackages())) {
-    await installPackages(['docker.io', 'busybox-static']);
-    const installed = await findExecutable('dockerd');
-    if (installed !== undefined) return startPrivateEngine(installed);
+  const present: PrivateParts = isRoot ? await findPrivateParts() : {};
+  if (isWhole(present)) return startPrivateEngine(present);
+  const named = env.DOCKER_HOST;
+  const running = named === undefined || named === '' ? `unix://${DEFAULT_SOCKET}` : named;
+  const silence = await silenceOf(running);
+  if (silence === undefined) return borrowEngine(running);
+  if (await canInstallPackages()) {
+    await installPackages([
+      ...(present.dockerd === undefined ? ['docker.io'] : []),
+      ...(present.busybox === undefined ? ['busybox-static'] : []),
+    ]);
+    const installed = await findPrivateParts();
+    if (isWhole(installed)) return startPrivateEngine(installed);
   }
-  throw new Error(
-    'The tests need a Docker Engine. Run them as root with dockerd on PATH (on Debian they install it by themselves), ' +
-      'or start an Engine and set EXECLET_TEST_DOCKER_HOST=unix:///path/to/docker.sock.',
+  throw new NoEngineError(
+    `A Docker Engine is needed, and none answers at ${running} (${silence}). Start one, or say where it is: ` +
+      'DOCKER_HOST=unix:///path/to/docker.sock. Where it runs and may not be used, join the group of its socket, mostly ' +
+      'docker, or run this as root. As root, with dockerd and a static busybox on PATH, a private Engine is started and ' +
+      'removed again; on Debian apt installs the two (docker.io, busybox-static).',
   );
 }
 
-async function answers(dockerHost: string): Promise<boolean> {
-  return dockerClient(dockerHost)
-    .ping()
-    .then(
-      () => true,
-      () => false,
-    );
+/** What a private Engine is made of, as far as this machine has it. */
+interface PrivateParts {
+  readonly dockerd?: string;
+  readonly busybox?: string;
 }
 
-async function startPrivateEngine(dockerd: string): Promise<TestEngine> {
-  const busybox = await requireBusybox();
+async function findPrivateParts(): Promise<PrivateParts> {
+  const [dockerd, busybox] = await Promise.all([findExecutable('dockerd'), findStaticBusybox()]);
+  return { ...(dockerd !== undefined && { dockerd }), ...(busybox !== undefined && { busybox }) };
+}
+
+function isWhole(parts: PrivateParts): parts is Required<PrivateParts> {
+  return parts.dockerd !== undefined && parts.busybox !== undefined;
+}
+
+/** Why no Engine answers there; undefined where one does. */
+async function silenceOf(dockerHost: string): Promise<string | undefined> {
+  const docker = clientOf(dockerHost);
+  try {
+    await docker.ping();
+    return undefined;
+  } catch (cause) {
+    return cause instanceof Error ? cause.message : String(cause);
+  }
+}
+
+/** Somebody may have an Engine that we do not reach, by ssh: no reason to install another one. */
+function clientOf(dockerHost: string): Docker {
+  try {
+    return dockerClient(dockerHost);
+  } catch (cause) {
+    throw new NoEngineError(cause instanceof Error ? cause.message : String(cause), { cause });
+  }
+}
+
+async function startPrivateEngine({ dockerd, busybox }: Required<PrivateParts>): Promise<TestEngine> {
   await sweepDeadDockerds();
   const engine = await PrivateDockerd.start(dockerd);
   const run = await runName();
@@ -92,29 +130,19 @@ async function startPrivateEngine(dockerd: string): Promise<TestEngine> {
   };
 }
 
-async function requireBusybox(): Promise<string> {
-  const found = await findStaticBusybox();
-  if (found !== undefined) return found;
-  if (await canInstallPackages()) await installPackages(['busybox-static']);
-  const installed = await findStaticBusybox();
-  if (installed !== undefined) return installed;
-  throw new Error(
-    'The tests need a statically linked busybox on PATH, to make an image of (Debian: busybox-static), or an Engine that ' +
-      'can pull one: set EXECLET_TEST_DOCKER_HOST=unix:///path/to/docker.sock.',
-  );
-}
-
 /** Works in an Engine that is not ours: what carries our label is ours, and nothing else is touched. */
 async function borrowEngine(dockerHost: string): Promise<TestEngine> {
-  const docker = dockerClient(dockerHost);
+  const docker = clientOf(dockerHost);
   await docker.ping().catch((cause: unknown) => {
-    throw new Error(`No Docker Engine answers at ${dockerHost}. Start it, or set EXECLET_TEST_DOCKER_HOST.`, { cause });
+    throw new NoEngineError(`No Docker Engine answers at ${dockerHost}. Start it, or set EXECLET_TEST_DOCKER_HOST.`, {
+      cause,
+    });
   });
   await sweepDeadRuns(docker, dockerHost);
   const run = await runName();
   const label = `${RUN_LABEL}=${run}`;
   const forget = leaveToJanitor({ kind: 'labelled', dockerHost, label });
-  const image = await provideImage(docker, label);
+  const image = await provideImage(docker, { dockerHost, label });
   return {
     dockerHost,
     docker,
@@ -123,7 +151,7 @@ async function borrowEngine(dockerHost: string): Promise<TestEngine> {
     requirePrivate: () => {
       throw new Error(
         `This test stops the Engine, so it needs a private one, and the tests run with ${dockerHost}. Run it as root ` +
-          'with dockerd on PATH, and without EXECLET_TEST_DOCKER_HOST.',
+          'with dockerd and a static busybox on PATH, and without EXECLET_TEST_DOCKER_HOST.',
       );
     },
     stop: async () => {
@@ -134,7 +162,10 @@ async function borrowEngine(dockerHost: string): Promise<TestEngine> {
 }
 
 /** `busybox` as the Engine has it, else as its registry has it, else one made of the machine's own busybox. */
-async function provideImage(docker: Docker, label: string): Promise<string> {
+async function provideImage(
+  docker: Docker,
+  { dockerHost, label }: { dockerHost: string; label: string },
+): Promise<string> {
   const image = 'busybox:latest';
   if ((await docker.listImages({ filters: { reference: [image] } })).length > 0) return image;
   try {
@@ -143,9 +174,10 @@ async function provideImage(docker: Docker, label: string): Promise<string> {
   } catch (cause) {
     const busybox = await findStaticBusybox();
     if (busybox === undefined) {
-      throw new Error('The Engine has no image busybox and cannot pull it; load it there, or install busybox-static.', {
-        cause,
-      });
+      throw new NoEngineError(
+        `The Engine at ${dockerHost} has no image busybox and cannot pull it; load it there, or install busybox-static.`,
+        { cause },
+      );
     }
     const tag = `execlet-test/busybox:${randomBytes(6).toString('hex')}`;
     await importBusybox(docker, { busybox, tag, label });
