@@ -4,7 +4,7 @@ import { CHECKOUT } from '../test/support/checkout.ts';
 import { runCommand, type CommandResult } from '../test/support/command.ts';
 import { kubernetesLabels } from '../test/support/containers.ts';
 import { Daemon } from '../test/support/daemon.ts';
-import { startTestEngine } from '../test/support/engine.ts';
+import { NoEngineError, startTestEngine } from '../test/support/engine.ts';
 import { kubectlsOnPath } from '../test/support/kubectl.ts';
 import { Terminal } from '../test/support/pty.ts';
 
@@ -32,7 +32,11 @@ interface Expected {
 }
 
 say('Setting up a Docker Engine, a container and execlet …');
-const engine = await startTestEngine();
+const engine = await startTestEngine().catch((cause: unknown) => {
+  if (!(cause instanceof NoEngineError)) throw cause;
+  process.stderr.write(`${cause.message}\n`);
+  process.exit(1);
+});
 try {
   const labels = kubernetesLabels({ namespace: 'default', pod: POD, container: 'app' });
   await engine.createContainer({ labels });
