@@ -58,11 +58,12 @@ export function parseTokenFile(text: string): [token: string, caller: Caller][] 
     .split(/\r?\n/)
     .filter(line => line !== '')
     .map((line, index) => {
-      const columns = [...line.matchAll(/(?:^|,)(?:"((?:[^"]|"")*)"|([^",]*))(?=,|$)/g)].map(
-        ([, quoted, plain]) => quoted?.replaceAll('""', '"') ?? plain ?? '',
-      );
+      const found = [...line.matchAll(/(?:^|,)(?:"((?:[^"]|"")*)"|([^",]*))(?=,|$)/g)];
+      const columns = found.map(([, quoted, plain]) => quoted?.replaceAll('""', '"') ?? plain ?? '');
+      // A column that is none, such as one with a quote inside, is not to make the next one the token: that may be a user's name.
+      const isWhole = found.map(([text]) => text).join('') === line;
       const [token = '', user = '', uid, groups = ''] = columns;
-      if (token === '' || user === '' || uid === undefined)
+      if (!isWhole || token === '' || user === '' || uid === undefined)
         throw new Error(`token file: line ${index + 1} is no token`);
       return [token, callerOf(user, groups.split(','))];
     });
