@@ -55,7 +55,16 @@ export function createProxy({ tls, callers, nodes }: Config): Proxy {
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
   });
+  /** Connections with a request that has no answer yet. No client pipelines; one that did could have thousands under way at all nodes. */
+  const busy = new WeakSet<object>();
   server.on('request', (request, response) => {
+    const { socket } = request;
+    if (busy.has(socket)) {
+      socket.destroy();
+      return;
+    }
+    busy.add(socket);
+    response.once('close', () => busy.delete(socket));
     answer(request, response).catch((cause: unknown) => {
       report(cause);
       const { code, body } = statusOf(cause);
@@ -65,7 +74,8 @@ export function createProxy({ tls, callers, nodes }: Config): Proxy {
   server.on('upgrade', (request, client, head) => {
     // First of all: an upgraded socket has no listener, and an error without one ends the process.
     client.on('error', () => undefined);
-    if (client instanceof Socket) void handleUpgrade(request, client, head);
+    if (busy.has(client)) client.destroy();
+    else if (client instanceof Socket) void handleUpgrade(request, client, head);
   });
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -282,6 +282,36 @@ test('clients that reset at any moment end nothing but themselves', async () => 
   assert.equal((await ask(execPath(), 'SPDY upgrade')).status, 418);
 });
 
+for (const [what, more] of [
+  ['a thousand requests', `GET /api/v1/pods HTTP/1.1\r\nHost: x\r\n\r\n`.repeat(999)],
+  [
+    'an upgrade',
+    `POST ${PODS}/web/exec?command=id HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n`,
+  ],
+] as const) {
+  test(`a client that sends ${what} behind a request without an answer is cut off, and no node is asked for them`, async () => {
+    for (const node of nodes) node.list = () => undefined;
+    const { socket } = await dial({ port: proxy.port, ca: credentials.servers.certificate, certificate });
+    socket.on('error', () => undefined);
+    const closed = once(socket, 'close');
+    socket.resume().write(`GET /api/v1/pods HTTP/1.1\r\nHost: x\r\n\r\n${more}`);
+    await closed;
+    for (const node of nodes) node.list = response => response.end('{"kind":"PodList","items":[]}');
+    assert.equal((await ask('/api/v1/pods', 'GET')).status, 200);
+    for (const { asked } of nodes) assert.ok(asked.length <= 2, `asked ${asked.length} times`);
+  });
+}
+
+test('one request after the other on one connection', async () => {
+  const { socket } = await dial({ port: proxy.port, ca: credentials.servers.certificate, certificate });
+  for (let count = 0; count < 3; count += 1) {
+    socket.write('GET /api/v1/pods HTTP/1.1\r\nHost: x\r\n\r\n');
+    const [answer] = (await once(socket, 'data')) as [Buffer];
+    assert.match(answer.toString(), /^HTTP\/1\.1 200 OK\r\n/);
+  }
+  socket.destroy();
+});
+
 for (const how of ['resets', 'hangs up'] as const) {
   test(`a client that ${how} before the node has switched protocols leaves no connection to the node behind`, async () => {
     const { promise: asked, resolve } = Promise.withResolvers<Socket>();
