@@ -20,6 +20,8 @@ const EXEC = new RegExp(`^/api/v1/namespaces/${NAME}/pods/${NAME}/exec$`);
 const MAX_HEADER_BYTES = 1024 * 1024;
 const MAX_CONNECTIONS = 4_096;
 const HANDSHAKE_MS = 10_000;
+/** How often Node looks whether headers are late; its own 30 s would make 40 of the 10. */
+const HEADERS_CHECK_MS = 1_000;
 
 export interface Proxy {
   readonly server: Server;
@@ -40,6 +42,7 @@ export function createProxy({ tls, callers, nodes }: Config): Proxy {
     rejectUnauthorized: false, // who shows no certificate may show a token
     handshakeTimeout: HANDSHAKE_MS,
     headersTimeout: HANDSHAKE_MS,
+    connectionsCheckingInterval: HEADERS_CHECK_MS,
     maxHeaderSize: MAX_HEADER_BYTES,
   });
   server.maxConnections = MAX_CONNECTIONS;
