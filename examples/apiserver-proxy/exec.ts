@@ -62,7 +62,7 @@ export async function exec(
   if (answer.head.length > 0) answer.socket.unshift(answer.head);
   const isSpdy = upgrade.toLowerCase() === 'spdy/3.1';
   const lost = `the connection to node ${node.name} was lost: how the command ended is unknown`;
-  lostNodes.watch(node, answer.socket);
+  lostNodes.watch(answer.socket);
   await relay({
     client,
     node: answer.socket,

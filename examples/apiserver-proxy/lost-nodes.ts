@@ -1,10 +1,17 @@
 import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Node } from './nodes.ts';
 
 const EVERY_MS = 5_000;
 const WITHIN_MS = 3_000;
 const MISSES = 3;
+/** What the network says of a host that is gone. Any other failure is of this host's own making, such as no more file descriptors or ports. */
+const GONE = new Set(['EHOSTUNREACH', 'EHOSTDOWN', 'ENETUNREACH', 'ETIMEDOUT']);
+
+/** Where a session's connection leads: an address, since the sessions of a node are there also while its name cannot be looked up. */
+interface Peer {
+  readonly host: string;
+  readonly port: number;
+}
 
 /**
  * Ends the sessions of a node whose host is not there any more.
@@ -14,40 +21,49 @@ const MISSES = 3;
  * dialled takes no more than a kernel: a node that is merely busy loses nothing.
  */
 export class LostNodes {
-  readonly #sessions = new Map<Node, Set<Socket>>();
+  readonly #sessions = new Map<string, Set<Socket>>();
+  readonly #everyMs: number;
 
-  /** Destroys the connection when its node is lost. */
-  watch(node: Node, connection: Socket): void {
-    const sessions = this.#sessions.get(node) ?? new Set();
-    sessions.add(connection);
-    connection.once('close', () => sessions.delete(connection));
-    if (this.#sessions.has(node)) return;
-    this.#sessions.set(node, sessions);
-    void this.#dial(node, sessions);
+  constructor(everyMs = EVERY_MS) {
+    this.#everyMs = everyMs;
   }
 
-  /** Until the node has no sessions. */
-  async #dial(node: Node, sessions: ReadonlySet<Socket>): Promise<void> {
+  /** Destroys the connection when the host at its other end is lost. */
+  watch(connection: Socket): void {
+    const { remoteAddress: host, remotePort: port } = connection;
+    if (host === undefined || port === undefined) return; // it has been closed already
+    const key = `${host} ${port}`;
+    const known = this.#sessions.get(key);
+    const sessions = known ?? new Set();
+    sessions.add(connection);
+    connection.once('close', () => sessions.delete(connection));
+    if (known !== undefined) return;
+    this.#sessions.set(key, sessions);
+    void this.#dial({ host, port }, sessions, () => this.#sessions.delete(key));
+  }
+
+  /** Until there are no sessions; `then` comes at once, so that none is added in between. */
+  async #dial(peer: Peer, sessions: ReadonlySet<Socket>, then: () => void): Promise<void> {
     for (let missed = 0; sessions.size > 0;) {
-      await delay(EVERY_MS, undefined, { ref: false });
-      missed = (await isThere(node)) ? 0 : missed + 1;
+      await delay(this.#everyMs, undefined, { ref: false });
+      missed = (await isGone(peer)) ? missed + 1 : 0;
       if (missed >= MISSES) for (const session of sessions) session.destroy();
     }
-    this.#sessions.delete(node);
+    then();
   }
 }
 
 /** A refusal is an answer: the host is there, and its kernel closes what its daemon had open. */
-async function isThere({ url }: Node): Promise<boolean> {
+async function isGone(peer: Peer): Promise<boolean> {
   return new Promise(resolve => {
-    const socket = connect({ host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port || 443) });
-    const done = (there: boolean) => (): void => {
+    const socket = connect(peer);
+    const done = (gone: boolean): void => {
       clearTimeout(timer);
       socket.destroy();
-      resolve(there);
+      resolve(gone);
     };
-    const timer = setTimeout(done(false), WITHIN_MS);
-    socket.once('connect', done(true));
-    socket.on('error', ({ code }: NodeJS.ErrnoException) => done(code === 'ECONNREFUSED')());
+    const timer = setTimeout(done, WITHIN_MS, true);
+    socket.once('connect', () => done(false));
+    socket.on('error', ({ code = '' }: NodeJS.ErrnoException) => done(GONE.has(code)));
   });
 }
