@@ -7,6 +7,7 @@ apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule
 metadata:
   name: execlet
+  namespace: execlet
 spec:
 `;
 

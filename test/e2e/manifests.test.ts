@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join, relative } from 'node:path';
 import { describe, test } from 'node:test';
 import { PodMonitor } from '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/PodMonitor';
 import { PrometheusRule } from '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/PrometheusRule';
@@ -160,4 +161,21 @@ test('the rule of the operator has the alerts of the rules file: node scripts/pr
     parse(await readFile(join(CHECKOUT, 'deploy', 'monitoring', name), 'utf8'));
   const { spec } = z.object({ spec: z.unknown() }).parse(await read('prometheus-rule.yaml'));
   assert.deepEqual(spec, await read('prometheus-rules.yaml'));
+});
+
+test('monitoring in a kustomization without a namespace, as docs/kubernetes.md has it, is where the pods are', async context => {
+  const directory = await mkdtemp(join(tmpdir(), 'execlet-kustomize-'));
+  context.after(() => rm(directory, { recursive: true }));
+  const deploy = relative(directory, join(CHECKOUT, 'deploy'));
+  const kustomization = `resources: [${deploy}/base]\ncomponents: [${deploy}/monitoring]\n`;
+  await writeFile(join(directory, 'kustomization.yaml'), kustomization);
+  const manifests = await renderManifests(directory);
+  const ofCluster = ['Namespace', 'ClusterRole', 'ClusterRoleBinding'];
+  const elsewhere = manifests.filter(
+    ({ kind, metadata }) => !ofCluster.includes(kind) && metadata.namespace !== 'execlet',
+  );
+  assert.deepEqual(
+    elsewhere.map(({ kind, metadata }) => `${kind} ${metadata.name}`),
+    [],
+  );
 });

@@ -1,5 +1,5 @@
 import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { parseAllDocuments } from 'yaml';
 import { z } from 'zod';
 import { CHECKOUT } from './checkout.ts';
@@ -27,11 +27,11 @@ export async function deployments(): Promise<string[]> {
   return ['base', ...overlays.sort().map(name => `overlays/${name}`)];
 }
 
-/** What `kubectl kustomize` makes of a directory of `deploy/`. @throws also where it only warns */
+/** What `kubectl kustomize` makes of a directory, by its path from `deploy/`. @throws also where it only warns */
 export async function renderManifests(directory: string): Promise<Manifest[]> {
   const kubectl = (await findKubectls()).at(-1);
   if (kubectl === undefined) throw new Error('there is no kubectl');
-  const rendered = await runCommand(kubectl.path, ['kustomize', join(DEPLOY, directory)], { env: kubectl.env() });
+  const rendered = await runCommand(kubectl.path, ['kustomize', resolve(DEPLOY, directory)], { env: kubectl.env() });
   if (rendered.exitCode !== 0 || rendered.stderr !== '') {
     throw new Error(`kubectl kustomize ${directory}: exit code ${rendered.exitCode}: ${rendered.stderr}`);
   }
