@@ -11,6 +11,10 @@ export interface Caller {
   readonly extra: Readonly<Record<string, readonly string[]>>;
 }
 
+/** What no header can carry: whoever reads one drops the spaces around its value, and `alice ` would be `alice` at the node. */
+// eslint-disable-next-line no-control-regex -- these are the ones
+const UNFIT = /^ | $|[\0-\x1f\x7f]/;
+
 /** Knows callers by their client certificate or by their bearer token. There is no anonymous caller. */
 export class Callers {
   readonly #byDigest: ReadonlyMap<string, Caller>;
@@ -20,7 +24,7 @@ export class Callers {
     this.#byDigest = new Map([...tokens].map(([token, caller]) => [digestOf(token), caller]));
   }
 
-  /** @throws {Refusal} 401; 403 for what would make the caller somebody else, or comes from a web page */
+  /** @throws {Refusal} 401; 403 for what would make the caller somebody else, at the node or here, or comes from a web page */
   identify({ headers, socket }: IncomingMessage): Caller {
     if (Object.keys(headers).some(name => name.startsWith('impersonate-'))) {
       throw new Refusal(403, 'impersonation is not supported');
@@ -33,6 +37,12 @@ export class Callers {
     const token = /^bearer (\S+)$/i.exec(headers.authorization ?? '')?.[1];
     const caller = ofCertificate(socket) ?? (token === undefined ? undefined : this.#byDigest.get(digestOf(token)));
     if (caller === undefined) throw new Refusal(401, 'Unauthorized');
+    if ([caller.user, ...caller.groups].some(name => UNFIT.test(name))) {
+      throw new Refusal(
+        403,
+        'the name of this user or of one of its groups has spaces around it, or a control character',
+      );
+    }
     return caller;
   }
 }

@@ -177,6 +177,25 @@ const IDENTITY = [
 ];
 const WEBSOCKET_HANDSHAKE = ['sec-websocket-key', 'sec-websocket-version', 'sec-websocket-protocol'];
 
+for (const [user, group] of [
+  ['alice ', 'dev'],
+  [' alice', 'dev'],
+  ['alice', ' ops'],
+  ['ali\tce', 'dev'],
+] as const) {
+  test(`${JSON.stringify(user)} of ${JSON.stringify(group)} would be somebody else behind a header, and is refused`, async () => {
+    const shown = { certificate: await credentials.user(user, group) };
+    for (const [path, shape] of [
+      [PODS, 'GET'],
+      [`${PODS}/${pod}`, 'GET'],
+      [execPath(), 'SPDY upgrade'],
+    ] as const) {
+      assert.equal((await credentials.ask(proxy.port, path, shape, shown)).status, 403, path);
+    }
+    assert.deepEqual(nodes[0].asked, []);
+  });
+}
+
 describe('which node', () => {
   test('a pod that two nodes have is on neither: the error names both', async () => {
     nodes[1].pods = [pod];
