@@ -1,10 +1,10 @@
 import type { IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import { text } from 'node:stream/consumers';
 import { Command } from 'commander';
 import { ClientError, messageOf } from '../client/client-error.ts';
 import { print } from '../client/output.ts';
 import { settle } from '../client/settle.ts';
+import { answerTo, startOf } from '../doctor/probe.ts';
 import { request as httpRequest } from '../node-http.ts';
 
 /** With TLS or without: the daemon on this host may have either. */
@@ -41,7 +41,7 @@ async function checkHealth(servers: readonly string[], ready: boolean): Promise<
   for (const server of servers) {
     try {
       const answer = await get(new URL(path, server), signal);
-      await print(await text(answer));
+      await print(await startOf(answer));
       return answer.statusCode === 200 ? 0 : 1;
     } catch (cause) {
       failure = cause;
@@ -53,11 +53,10 @@ async function checkHealth(servers: readonly string[], ready: boolean): Promise<
 
 /** Whose certificate it is does not matter, as to a kubelet's probes: nothing secret is sent, and nothing believed but this answer. */
 function get(url: URL, signal: AbortSignal): Promise<IncomingMessage> {
-  const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
-  const request =
+  const options = { agent: false, signal } as const;
+  return answerTo(
     url.protocol === 'https:'
-      ? httpsRequest(url, { agent: false, signal, rejectUnauthorized: false }, resolve)
-      : httpRequest(url, { agent: false, signal }, resolve);
-  request.on('error', reject).end();
-  return promise;
+      ? httpsRequest(url, { ...options, rejectUnauthorized: false })
+      : httpRequest(url, options),
+  );
 }

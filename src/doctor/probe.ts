@@ -37,13 +37,15 @@ export async function probe({ scheme, host, port }: { scheme: Scheme; host: stri
   }
 }
 
-function answerTo(request: ClientRequest): Promise<IncomingMessage> {
+/** Sends the request, without a body. */
+export function answerTo(request: ClientRequest): Promise<IncomingMessage> {
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
   request.on('response', resolve).on('error', reject).end();
   return promise;
 }
 
-async function startOf(response: IncomingMessage): Promise<string> {
+/** The body, or the beginning of one that is no list of checks: whoever listens there may not be ours, and may never end. */
+export async function startOf(response: IncomingMessage): Promise<string> {
   const received: AsyncIterable<Buffer> = response;
   const pieces: Buffer[] = [];
   let length = 0;

@@ -45,6 +45,20 @@ test('a failed check exits with 1 and is shown', async context => {
   assert.equal(stdout, '[-]engine failed: it does not answer\n');
 });
 
+test('an answer without an end is not taken to the end', async context => {
+  const endless: RequestListener = (_request, response) => {
+    const fill = (): void => {
+      while (response.write(Buffer.alloc(65_536, 'x')));
+    };
+    response.on('drain', fill);
+    fill();
+  };
+  const port = await listen(context, createServer(endless));
+  const { exitCode, stdout, stderr } = await execlet(['health', '--server', `http://127.0.0.1:${port}`]);
+  assert.deepEqual([exitCode, stderr], [0, '']);
+  assert.ok(stdout.length < 1_000_000, `${stdout.length} characters`);
+});
+
 test('nobody there, nobody who answers, and no URL', async context => {
   const silent = await listen(
     context,
