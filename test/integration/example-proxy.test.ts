@@ -349,6 +349,26 @@ for (const how of ['resets', 'hangs up'] as const) {
   });
 }
 
+test('what comes with the handshake, before the 101 or in one piece with it, is part of the session', async () => {
+  const atNode = Promise.withResolvers<string>();
+  nodes[0].onUpgrade(socket => {
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nfrom the node');
+    socket.once('data', (data: Buffer) => atNode.resolve(data.toString()));
+  });
+  const { socket } = await dial({ port: proxy.port, ca: credentials.servers.certificate, certificate });
+  socket.write(
+    `GET ${execPath()} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nfrom the client`,
+  );
+  let received = '';
+  while (!received.endsWith('\r\n\r\nfrom the node')) {
+    const [data] = (await once(socket, 'data', { signal: AbortSignal.timeout(5_000) })) as [Buffer];
+    received += data.toString();
+  }
+  const late = new Promise((_resolve, reject) => setTimeout(reject, 5_000, new Error('nothing came')).unref());
+  assert.equal(await Promise.race([atNode.promise, late]), 'from the client');
+  socket.destroy();
+});
+
 test('a node that ends at once loses nothing of what it sent, to a client that reads late and goes on sending', async () => {
   const sent = Buffer.alloc(8_000_000, 'x');
   nodes[0].onUpgrade(socket => {
