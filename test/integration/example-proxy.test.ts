@@ -4,6 +4,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import { type AddressInfo, Socket } from 'node:net';
 import { after, before, beforeEach, describe, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { Credentials } from '../support/access.ts';
 import { dial } from '../support/dial.ts';
 import { ExampleProxy, type ProxiedExec } from '../support/example-proxy.ts';
@@ -368,6 +369,22 @@ test('what comes with the handshake, before the 101 or in one piece with it, is 
   assert.equal(await Promise.race([atNode.promise, late]), 'from the client');
   socket.destroy();
 });
+
+for (const how of ['resets', 'hangs up'] as const) {
+  test(`a client that ${how} while the node still thinks is not waited for there`, async () => {
+    const { promise: asked, resolve } = Promise.withResolvers<Socket>();
+    nodes[0].onUpgrade(resolve);
+    const { socket, reset } = await dial({ port: proxy.port, ca: credentials.servers.certificate, certificate });
+    socket.on('error', () => undefined);
+    socket.write(`GET ${execPath()} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n`);
+    const atNode = await asked;
+    const closed = new Promise<boolean>(done => atNode.resume().once('close', () => done(true)));
+    if (how === 'resets') reset();
+    else socket.end();
+    assert.ok(await Promise.race([closed, delay(5_000, false, { ref: false })]), 'the node is still asked');
+    assert.equal((await proxy.untilEnded(inPod)).status, 503);
+  });
+}
 
 test('a node that ends at once loses nothing of what it sent, to a client that reads late and goes on sending', async () => {
   const sent = Buffer.alloc(8_000_000, 'x');
