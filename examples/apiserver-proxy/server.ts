@@ -76,7 +76,6 @@ export function createProxy({ tls, callers, nodes }: Config): Proxy {
   });
   server.on('upgrade', (request, client, head) => {
     // First of all: an upgraded socket has no listener, and an error without one ends the process.
-    client.on('error', () => undefined);
     if (busy.has(client)) client.destroy();
     else if (client instanceof Socket) void handleUpgrade(request, client, head);
   });

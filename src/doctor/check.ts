@@ -33,9 +33,13 @@ export async function check(
   }
 }
 
-/** Findings as those of a check, each in one line. */
+/** Findings as those of a check, each in one line. What others say in it, such as whoever listens on the port, steers no terminal. */
 export function named(name: string, findings: readonly Finding[]): readonly Check[] {
-  return findings.map(({ result, text }) => ({ check: name, result, text: text.replaceAll(/\s*[\r\n]+\s*/g, ' ') }));
+  return findings.map(({ result, text }) => ({ check: name, result, text: oneLine(text) }));
+}
+
+function oneLine(text: string): string {
+  return text.replaceAll(/\s*[\r\n\t]+\s*/g, ' ').replaceAll(/\p{Cc}/gu, '?');
 }
 
 export function ok(text: string): Finding {

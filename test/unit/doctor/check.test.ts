@@ -17,4 +17,7 @@ test('what a check throws is a problem, and every finding is one line', async ()
   assert.deepEqual(await check('tls', () => Promise.resolve([ok('a\nb')])), [
     { check: 'tls', result: 'ok', text: 'a b' },
   ]);
+  assert.deepEqual(await check('port', () => Promise.resolve([ok('[-]\x1b]0;x\x07\x9bm é')])), [
+    { check: 'port', result: 'ok', text: '[-]?]0;x??m é' },
+  ]);
 });
