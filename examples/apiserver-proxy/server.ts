@@ -18,7 +18,8 @@ const EXEC = new RegExp(`^/api/v1/namespaces/${NAME}/pods/${NAME}/exec$`);
 
 /** Go's limit: the arguments of a command travel in the request line. */
 const MAX_HEADER_BYTES = 1024 * 1024;
-const MAX_CONNECTIONS = 4_096;
+/** Each may hold headers of that length before its caller is known. */
+const MAX_CONNECTIONS = 1_024;
 const HANDSHAKE_MS = 10_000;
 /** How often Node looks whether headers are late; its own 30 s would make 40 of the 10. */
 const HEADERS_CHECK_MS = 1_000;
@@ -75,7 +76,7 @@ export function createProxy({ tls, callers, nodes }: Config): Proxy {
     });
   });
   server.on('upgrade', (request, client, head) => {
-    // First of all: an upgraded socket has no listener, and an error without one ends the process.
+    // First of all: an error that nobody listens to ends the process.
     if (busy.has(client)) client.destroy();
     else if (client instanceof Socket) void handleUpgrade(request, client, head);
   });

@@ -14,6 +14,7 @@ import { print } from '../client/output.ts';
 import { settle } from '../client/settle.ts';
 import { loadSettings } from '../config/load.ts';
 import type { Settings } from '../config/schema.ts';
+import { readPlainFile } from '../files/plain-file.ts';
 import { addSettingFlags, type SettingFlags } from './setting-flags.ts';
 
 interface DoctorFlags {
@@ -75,7 +76,7 @@ async function checkNode({ as, asGroup, container, output, ...flags }: DoctorFla
   if (as !== undefined || asGroup !== undefined || container !== undefined) {
     throw ClientError.usage(`--as, --as-group and --container need one of ${VERBS.join(', ')}`);
   }
-  const settings = loadSettings({ flags, env: process.env, readFile: path => readFileSync(path, 'utf8') });
+  const settings = loadSettings({ flags, env: process.env, readFile: readPlainFile });
   // Loaded here, so that a question about a caller need not wait for it.
   const { examine } = await import('../doctor/doctor.ts');
   const checks = await examine(settings);
@@ -95,7 +96,7 @@ async function diagnose({ verb, target, command, flags }: DoctorRequest): Promis
   const settings = loadSettings({
     flags: settingFlags,
     env: process.env,
-    readFile: path => readFileSync(path, 'utf8'),
+    readFile: readPlainFile,
   });
   const { authorizationMode: mode, authorizationRulesFile: rulesFile, authorizationResource, nodeName } = settings;
   const { tokenAuthFile } = settings;

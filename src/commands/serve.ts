@@ -1,10 +1,10 @@
-import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { bindFailure } from '../config/bind-address.ts';
 import { loadSettings } from '../config/load.ts';
 import type { Settings } from '../config/schema.ts';
 import { SettingsError } from '../config/settings-error.ts';
 import type { Daemon } from '../daemon.ts';
+import { readPlainFile } from '../files/plain-file.ts';
 import { createLogger, type Logger } from '../log.ts';
 import { addSettingFlags, type SettingFlags } from './setting-flags.ts';
 
@@ -15,7 +15,7 @@ export function serveCommand(): Command {
 }
 
 async function serve(flags: SettingFlags): Promise<void> {
-  const settings = loadSettings({ flags, env: process.env, readFile: path => readFileSync(path, 'utf8') });
+  const settings = loadSettings({ flags, env: process.env, readFile: readPlainFile });
   const log = createLogger({ level: settings.logLevel, format: settings.logFormat });
   exitOnUncaughtException(log);
   const stopAsked = stopSignal();
