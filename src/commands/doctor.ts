@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import {
   questionOf,
@@ -93,11 +92,7 @@ async function diagnose({ verb, target, command, flags }: DoctorRequest): Promis
   if (Object.keys(settingFlags).length === 0) {
     throw ClientError.usage("doctor needs the daemon's settings: --config FILE, or its flags");
   }
-  const settings = loadSettings({
-    flags: settingFlags,
-    env: process.env,
-    readFile: readPlainFile,
-  });
+  const settings = loadSettings({ flags: settingFlags, env: process.env, readFile: readPlainFile });
   const { authorizationMode: mode, authorizationRulesFile: rulesFile, authorizationResource, nodeName } = settings;
   const { tokenAuthFile } = settings;
   const { caller, known, unknown } = findCaller(as, {
@@ -128,7 +123,7 @@ async function diagnose({ verb, target, command, flags }: DoctorRequest): Promis
 
 function readNamed(place: 'authorizationRulesFile' | 'tokenAuthFile', file: string): string {
   try {
-    return readFileSync(file, 'utf8');
+    return readPlainFile(file);
   } catch (error) {
     throw ClientError.usage(`${place}: ${messageOf(error)}`, error);
   }

@@ -22,7 +22,7 @@ export function healthCommand(): Command {
     .description(
       'ask the daemon whether it lives, for the health checks of a container; exits with 1 where it does not',
     )
-    .option('-s, --server <URL>', `address of the daemon (default: the daemon on this host, 127.0.0.1:10350)`)
+    .option('-s, --server <URL>', 'address of the daemon (default: the daemon on this host, 127.0.0.1:10350)')
     .option('--ready', 'ask whether it takes sessions: whether the Engine answers, and it is not stopping')
     .action(({ server, ready = false }: HealthFlags) => settle(() => checkHealth(serversOf(server), ready)));
 }

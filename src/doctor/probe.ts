@@ -44,7 +44,10 @@ export function answerTo(request: ClientRequest): Promise<IncomingMessage> {
   return promise;
 }
 
-/** The body, or the beginning of one that is no list of checks: whoever listens there may not be ours, and may never end. */
+/**
+ * The body, or the beginning of one that is no list of checks. Whoever listens there may not be ours: it may never end, and must not
+ * steer the terminal that it is shown on.
+ */
 export async function startOf(response: IncomingMessage): Promise<string> {
   const received: AsyncIterable<Buffer> = response;
   const pieces: Buffer[] = [];
@@ -54,5 +57,7 @@ export async function startOf(response: IncomingMessage): Promise<string> {
     length += piece.length;
     if (length > MAX_BODY_BYTES) break;
   }
-  return Buffer.concat(pieces).toString();
+  return Buffer.concat(pieces)
+    .toString()
+    .replaceAll(/[^\P{Cc}\n]/gu, '?');
 }

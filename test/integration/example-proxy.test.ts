@@ -332,14 +332,19 @@ test('one request after the other on one connection', async () => {
   socket.destroy();
 });
 
+/** An exec that has arrived at the node, which does not answer: the client's end, and the node's. */
+async function execThatWaits(): Promise<{ socket: Socket; reset: () => void; atNode: Socket }> {
+  const { promise: asked, resolve } = Promise.withResolvers<Socket>();
+  nodes[0].onUpgrade(resolve);
+  const { socket, reset } = await dial({ port: proxy.port, ca: credentials.servers.certificate, certificate });
+  socket.on('error', () => undefined);
+  socket.write(`GET ${execPath()} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n`);
+  return { socket, reset, atNode: await asked };
+}
+
 for (const how of ['resets', 'hangs up'] as const) {
   test(`a client that ${how} before the node has switched protocols leaves no connection to the node behind`, async () => {
-    const { promise: asked, resolve } = Promise.withResolvers<Socket>();
-    nodes[0].onUpgrade(resolve);
-    const { socket, reset } = await dial({ port: proxy.port, ca: credentials.servers.certificate, certificate });
-    socket.on('error', () => undefined);
-    socket.write(`GET ${execPath()} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n`);
-    const atNode = await asked;
+    const { socket, reset, atNode } = await execThatWaits();
     const closed = new Promise<void>(done => atNode.once('close', () => done()));
     atNode.resume();
     if (how === 'resets') reset();
@@ -372,12 +377,7 @@ test('what comes with the handshake, before the 101 or in one piece with it, is 
 
 for (const how of ['resets', 'hangs up'] as const) {
   test(`a client that ${how} while the node still thinks is not waited for there`, async () => {
-    const { promise: asked, resolve } = Promise.withResolvers<Socket>();
-    nodes[0].onUpgrade(resolve);
-    const { socket, reset } = await dial({ port: proxy.port, ca: credentials.servers.certificate, certificate });
-    socket.on('error', () => undefined);
-    socket.write(`GET ${execPath()} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n`);
-    const atNode = await asked;
+    const { socket, reset, atNode } = await execThatWaits();
     const closed = new Promise<boolean>(done => atNode.resume().once('close', () => done(true)));
     if (how === 'resets') reset();
     else socket.end();

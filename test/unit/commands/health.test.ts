@@ -59,6 +59,15 @@ test('an answer without an end is not taken to the end', async context => {
   assert.ok(stdout.length < 1_000_000, `${stdout.length} characters`);
 });
 
+test('what whoever answers says does not steer the terminal', async context => {
+  const port = await listen(
+    context,
+    createServer((_request, response) => response.end('[+]ok\n\u001b[2J\u009b\r\n')),
+  );
+  const { stdout } = await execlet(['health', '--server', `http://127.0.0.1:${port}`]);
+  assert.equal(stdout, '[+]ok\n?[2J??\n');
+});
+
 test('nobody there, nobody who answers, and no URL', async context => {
   const silent = await listen(
     context,
