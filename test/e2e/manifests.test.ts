@@ -78,9 +78,11 @@ function settingsOf(pod: Pod, manifests: readonly Manifest[]): Settings {
   });
 }
 
-for (const directory of await deployments()) {
-  describe(`deploy/${directory}`, async () => {
-    const manifests = await renderManifests(directory);
+const rendered: [directory: string, manifests: Manifest[]][] = [];
+for (const directory of await deployments()) rendered.push([directory, await renderManifests(directory)]);
+
+for (const [directory, manifests] of rendered) {
+  describe(`deploy/${directory}`, () => {
     const pod = podOf(manifests);
     const [container] = pod.containers;
     const settings = settingsOf(pod, manifests);

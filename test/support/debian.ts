@@ -1,4 +1,4 @@
-import { access, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { access, mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cacheDirectory } from './checkout.ts';
 import { temporaryDirectory } from './cleanup.ts';
@@ -62,9 +62,9 @@ export async function unpackPackage(name: string, suite: string): Promise<string
     await mustRun('apt-get', [...apt, 'download', name], { cwd: work.path, timeoutMs: APT_TIMEOUT_MS });
     const archive = (await readdir(work.path)).find(file => file.endsWith('.deb'));
     if (archive === undefined) throw new Error(`apt-get download ${name} left no package`);
-    const incomplete = `${unpacked}.${process.pid}`;
+    const incomplete = await mkdtemp(`${unpacked}.`);
     await mustRun('dpkg', ['-x', join(work.path, archive), incomplete]);
-    // Whole or not at all: another test process may be doing the same.
+    // Whole or not at all: another test, in this process or another, may be doing the same.
     await rename(incomplete, unpacked).catch(async (cause: unknown) => {
       await rm(incomplete, { recursive: true, force: true });
       if (!(await exists(unpacked))) throw cause;

@@ -150,7 +150,7 @@ async function borrowEngine(dockerHost: string): Promise<TestEngine> {
     createContainer: (options = {}) => createContainer(docker, { image, marks: { [RUN_LABEL]: run } }, options),
     requirePrivate: () => {
       throw new Error(
-        `This test stops the Engine, so it needs a private one, and the tests run with ${dockerHost}. Run it as root ` +
+        `This test stops the Engine, or builds in it, so it needs a private one, and the tests run with ${dockerHost}. Run it as root ` +
           'with dockerd and a static busybox on PATH, and without EXECLET_TEST_DOCKER_HOST.',
       );
     },
